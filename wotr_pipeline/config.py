@@ -1,0 +1,152 @@
+"""Settings of the whole project, typed, read once from the environment.
+
+Belongs here: every environment variable the project reads, its type, its bounds and its default,
+and the error that a wrong one causes.
+Does not belong here: addresses of the embedded servers (``servers/`` writes them into the very
+variables below), or anything that opens a connection.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""Where the checkout (or the installed project) keeps dagster.yaml, docs/ and the Makefile."""
+
+DEFAULT_DATA_DIR = Path(".wotr")
+ENVIRONMENT_FILE = "environment"
+"""Name of the file below the data directory in which ``wotr up`` leaves the variables below."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+
+
+class SettingsError(Exception):
+    """The environment cannot be used as it is; the text names each variable and what it may be."""
+
+
+class Settings(BaseSettings):
+    """One immutable snapshot of the environment. Field ``kafka_topic`` reads ``KAFKA_TOPIC``."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    kafka_bootstrap: str = Field(
+        "127.0.0.1:9092", pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$", description="host:port[,host:port]"
+    )
+    kafka_topic: Name = Field("ingest-events", description="topic that carries the events")
+    kafka_dlq_topic: Name = Field("dlq-events", description="topic for dead letters of other services")
+    kafka_group: Name = Field("consumer-group", description="group whose offsets lag tools read")
+
+    minio_endpoint: str = Field("http://127.0.0.1:9000", description="http(s)://host:port or host:port")
+    minio_access_key: str = Field("", description="S3 access key")
+    minio_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key")
+    minio_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
+        "raw-data", description="an S3 bucket's name"
+    )
+
+    postgres_host: str = Field("127.0.0.1", min_length=1, description="host name or address")
+    postgres_port: Port = Field(5432, description="1 to 65535")
+    postgres_user: str = Field("wotr", min_length=1, description="role that owns the ledger")
+    postgres_password: SecretStr = Field(SecretStr(""), description="password of that role")
+    postgres_db: Identifier = Field("wotr", description="database of the ledger")
+
+    clickhouse_host: str = Field("127.0.0.1", min_length=1, description="host name or address")
+    clickhouse_port: Port = Field(8123, description="1 to 65535, the HTTP port")
+    clickhouse_user: str = Field("default", min_length=1, description="user that may write")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="password of that user")
+    clickhouse_db: Identifier = Field("wotr", description="database of the events")
+
+    api_keys: SecretStr = Field(SecretStr(""), description="comma-separated keys of the gateway")
+
+    wotr_data_dir: Path = Field(DEFAULT_DATA_DIR, description="directory for the embedded servers' state")
+    wotr_batch_events: int = Field(
+        200_000, ge=1, le=2_000_000, description="most Kafka offsets in one batch, 1 to 2000000"
+    )
+    wotr_batch_bytes: int = Field(
+        192 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=2 * 1024**3,
+        description="most message bytes in one batch, 1 MiB to 2 GiB",
+    )
+    wotr_planned_batches: int = Field(
+        64, ge=1, le=10_000, description="most batches planned by one sensor tick, 1 to 10000"
+    )
+    wotr_duplicate_window_hours: int = Field(
+        168, ge=1, le=24 * 366, description="hours around a batch in which a repeated id is a duplicate"
+    )
+    wotr_fresh_minutes: int = Field(
+        15,
+        ge=1,
+        le=24 * 60,
+        description="minutes after which an unfinished batch or event is late, 1 to 1440",
+    )
+    wotr_first_hour: datetime = Field(
+        datetime(2026, 1, 1, tzinfo=UTC),
+        description="first hourly partition, ISO 8601 with a zone, on the hour",
+    )
+    wotr_runbook_url: str = Field(
+        "https://github.com/wotr/wotr_pipeline/blob/main/docs",
+        pattern=r"^https?://\S+$",
+        description="http(s) address under which docs/ is published",
+    )
+
+    @field_validator("minio_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, value: str) -> str:
+        url = value if "://" in value else f"http://{value}"
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("must be http(s)://host:port or host:port, without a path")
+        return url.rstrip("/")
+
+    @field_validator("wotr_first_hour")
+    @classmethod
+    def _first_hour_is_an_hour(cls, value: datetime) -> datetime:
+        if value.tzinfo is None or value.astimezone(UTC).replace(minute=0, second=0, microsecond=0) != value:
+            raise ValueError("must be a full hour with a time zone, such as 2026-01-01T00:00:00Z")
+        return value.astimezone(UTC)
+
+    def runbook(self, page: str) -> str:
+        """Address of a page of docs/, such as ``operating.md#ledger``, for messages to operators."""
+        return f"{self.wotr_runbook_url.rstrip('/')}/{page}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings: ``overrides``, then the environment, then the file that ``wotr up`` wrote.
+
+    Raises:
+        SettingsError: one line per wrong variable, with its value's shape and what is allowed;
+            never the value itself, which may be a secret.
+    """
+    import os
+
+    data_dir = Path(
+        str(overrides.get("wotr_data_dir") or os.environ.get("WOTR_DATA_DIR") or DEFAULT_DATA_DIR)
+    )
+    try:
+        return Settings(_env_file=data_dir / ENVIRONMENT_FILE, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            field = str(problem["loc"][0])
+            value = overrides.get(field, os.environ.get(field.upper(), ""))
+            allowed = Settings.model_fields[field].description
+            lines.append(
+                f"{field.upper()}: {problem['msg']} (it is {_shape(str(value))}; allowed: {allowed})"
+            )
+        raise SettingsError("The environment cannot be used:\n  " + "\n  ".join(lines)) from None
+
+
+def _shape(value: str) -> str:
+    if not value:
+        return "empty"
+    kinds = {"digits": str.isdigit, "letters": str.isalpha, "spaces": str.isspace}
+    present = [name for name, is_kind in kinds.items() if any(is_kind(char) for char in value)]
+    if any(not (char.isalnum() or char.isspace()) for char in value):
+        present.append("punctuation")
+    return f"{len(value)} characters of {' and '.join(present)}"
