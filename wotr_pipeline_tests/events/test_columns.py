@@ -1,0 +1,58 @@
+"""Judged events as rows: one declaration for the statement, the Arrow table and the engine's table."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from wotr_pipeline.events.columns import (
+    INGESTED_DATA,
+    KEPT_OF_FAILED_BYTES,
+    STAGING,
+    arrow_schema,
+    judged_rows,
+    names,
+    readable_start,
+)
+
+from .engine import BATCH, arrival, as_bytes, connection, judged_by_rules, judged_by_sql, read_staging
+from .test_rules import message
+
+
+def test_the_statement_gives_the_declared_columns(tmp_path: Path) -> None:
+    judged_by_sql([message()], tmp_path)
+    description = connection().query("DESCRIBE TABLE default.staging", "JSONCompactEachRow").data()
+    described = [tuple(json.loads(line)[:2]) for line in description.splitlines()]
+    assert described == [(column.name, column.clickhouse) for column in STAGING]
+
+
+def test_judged_rows_go_into_a_staging_table(tmp_path: Path) -> None:
+    values = [message(), None, b"\xff\x00" + b"x" * 40, message(payload__tags='["a","b"]'), message(id="5")]
+    judged_by_sql([], tmp_path)
+    rows = judged_rows(BATCH, judged_by_rules(values))
+    path = tmp_path / "rows.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    connection().query(f"INSERT INTO default.staging FROM INFILE '{path}' FORMAT Arrow")
+    assert read_staging() == [as_bytes(row) for row in rows.to_pylist()]
+
+
+def test_a_failed_row_is_dated_by_its_arrival_unless_it_says_when() -> None:
+    late, broken = judged_rows(BATCH, judged_by_rules([message(id="5"), b"?"])).to_pylist()
+    assert late["timestamp"].isoformat() == "2026-11-23T08:00:00+00:00"
+    assert broken["timestamp"] == broken["created_at"] == arrival(1)
+    assert (broken["validation_status"], broken["error_code"]) == ("failed", "malformed_json")
+
+
+def test_no_messages_make_an_empty_table_of_the_same_schema() -> None:
+    assert judged_rows(BATCH, []).schema == arrow_schema(STAGING)
+
+
+def test_a_failed_text_is_cut_at_a_character_and_always_utf8() -> None:
+    assert len(readable_start("é".encode() * KEPT_OF_FAILED_BYTES).encode()) == KEPT_OF_FAILED_BYTES
+    assert len(readable_start(b"\xff" * KEPT_OF_FAILED_BYTES).encode()) <= KEPT_OF_FAILED_BYTES
+    assert readable_start(b"a\xffb") == "a\ufffdb"
+
+
+def test_staging_is_the_table_without_what_the_engine_computes() -> None:
+    assert names(STAGING) == ("ok", *(name for name in names(INGESTED_DATA) if name != "id_hash"))
