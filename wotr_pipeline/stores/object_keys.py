@@ -1,0 +1,69 @@
+"""Names of the objects in the bucket, derived from the batch alone.
+
+Belongs here: the layout of the keys, both ways. A name that depends on nothing but the batch makes
+a repeated step write the same object again instead of a second one.
+Does not belong here: reading or writing objects (``objects.py``).
+"""
+
+import re
+from datetime import UTC, datetime
+
+from .batch import Batch, PlannedRange
+
+RAW = "raw/"
+VALIDATED = "validated/"
+DEAD_LETTERS = "dead-letters/"
+CURATED = "curated/"
+
+FIRST_GENERATION = 1
+
+_RAW_KEY = re.compile(
+    r"raw/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
+    r"(?P<topic>[A-Za-z0-9._-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet"
+)
+
+
+def raw_key(batch: Batch | PlannedRange) -> str:
+    """``raw/date=2026-11-23/hour=08/ingest-events-0-0-199999.parquet``."""
+    return f"{RAW}{_name(batch)}.parquet"
+
+
+def validated_key(batch: Batch, generation: int) -> str:
+    """As ``raw_key``, below ``validated/``; a repeated judgement ends in ``.g<generation>.parquet``."""
+    return f"{VALIDATED}{_name(batch)}{_generation_suffix(generation)}.parquet"
+
+
+def dead_letters_key(batch: Batch, generation: int) -> str:
+    """As ``validated_key``, below ``dead-letters/`` and ending in ``.jsonl``."""
+    return f"{DEAD_LETTERS}{_name(batch)}{_generation_suffix(generation)}.jsonl"
+
+
+def hour_prefix(root: str, hour: datetime) -> str:
+    """What the keys below ``root`` (``RAW``, ``VALIDATED`` …) of one arrival hour begin with."""
+    return f"{root}{hour.astimezone(UTC):date=%Y-%m-%d/hour=%H/}"
+
+
+def parse_raw_key(key: str) -> PlannedRange | None:
+    """The range of offsets that a raw object holds, or None if ``key`` is not a raw object's."""
+    match = _RAW_KEY.fullmatch(key)
+    if match is None:
+        return None
+    try:
+        return PlannedRange(
+            topic=match["topic"],
+            partition=int(match["partition"]),
+            first_offset=int(match["first"]),
+            last_offset=int(match["last"]),
+            hour=datetime.strptime(f"{match['date']} {match['hour']}", "%Y-%m-%d %H").replace(tzinfo=UTC),
+        )
+    except ValueError:
+        return None
+
+
+def _name(batch: Batch | PlannedRange) -> str:
+    offsets = f"{batch.first_offset}-{batch.last_offset}"
+    return f"{hour_prefix('', batch.hour)}{batch.topic}-{batch.partition}-{offsets}"
+
+
+def _generation_suffix(generation: int) -> str:
+    return f".g{generation}" if generation > FIRST_GENERATION else ""

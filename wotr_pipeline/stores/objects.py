@@ -1,0 +1,202 @@
+"""The object store, by the S3 protocol.
+
+Belongs here: putting, reading, listing and deleting whole objects of the settings' bucket, with
+checksums on the way in, bounded waiting and typed errors.
+Does not belong here: what objects are called (``object_keys.py``) or hold (``raw_parquet.py``).
+Protocol: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import s3fs
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ..config import Settings
+from .errors import PermanentError, TransientError
+
+CONNECT_SECONDS = 3
+READ_SECONDS = 30
+CALL_SECONDS = 120
+"""Backstop over the library's own time-outs and retries, for one request of any size."""
+ATTEMPTS = 3
+PAGE_KEYS = 1000
+"""What S3 allows for one page of a listing and for one request to delete."""
+
+_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_EXISTS = {"412", "PreconditionFailed"}
+_OURS_ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+_REFUSED = {
+    "403": "the credentials may not do this",
+    "AccessDenied": "the credentials may not do this",
+    "InvalidAccessKeyId": "the access key is unknown",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "NoSuchBucket": "there is no such bucket; create it, or mend MINIO_BUCKET",
+    "InvalidBucketName": "the bucket's name is not allowed; mend MINIO_BUCKET",
+    "EntityTooLarge": "the object is larger than the store takes",
+    "MethodNotAllowed": "the server at MINIO_ENDPOINT does not speak S3",
+    "501": "the server at MINIO_ENDPOINT cannot do this",
+    "NotImplemented": "the server at MINIO_ENDPOINT cannot do this",
+}
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object without its bytes. A listing does not tell ``metadata``; ``head`` does. ``size`` in bytes."""
+
+    key: str
+    size: int
+    modified: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore:
+    """Objects of the settings' bucket. Safe to share between threads, but not with a forked child.
+
+    Every method raises TransientError when the store is away, slow or failing, and PermanentError when
+    it refuses.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bucket = settings.minio_bucket
+        self._filesystem = s3fs.S3FileSystem(
+            key=settings.minio_access_key,
+            secret=settings.minio_secret_key.get_secret_value(),
+            endpoint_url=settings.minio_endpoint,
+            client_kwargs={"region_name": "us-east-1"},
+            config_kwargs={
+                "connect_timeout": CONNECT_SECONDS,
+                "read_timeout": READ_SECONDS,
+                "retries": {"mode": "standard", "max_attempts": ATTEMPTS},
+                "s3": {"addressing_style": "path"},
+            },
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+        # The driver below retries already, with back-off; twice the same would multiply the waiting.
+        self._filesystem.retries = 1
+
+    def uri(self, key: str) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self._bucket}/{key}"
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._call("head_bucket")
+        except FileNotFoundError:
+            # It may appear meanwhile: somebody else was quicker.
+            with suppress(FileExistsError):
+                self._call("create_bucket")
+
+    def put(
+        self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, if_absent: bool = False
+    ) -> bool:
+        """Write an object whole; the store verifies its MD5 before it appears.
+
+        Returns whether it was written: False if ``if_absent`` and there is one of that name. That may be
+        this very call's, if the answer to a first attempt was lost: compare its metadata.
+        """
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        try:
+            self._call(
+                "put_object", key, Body=data, ContentMD5=digest, Metadata=dict(metadata or {}), **condition
+            )
+        except FileExistsError:
+            return False
+        return True
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Size, time and metadata of an object, or None if there is none."""
+        try:
+            answer = self._call("head_object", key)
+        except FileNotFoundError:
+            return None
+        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], answer["Metadata"])
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object.
+
+        Raises:
+            PermanentError: there is none of that name.
+        """
+        try:
+            data: bytes = self._waited(
+                lambda: self._filesystem.cat_file(
+                    f"{self._bucket}/{key}", max_concurrency=1, timeout=CALL_SECONDS
+                ),
+                f"read {self.uri(key)}",
+            )
+        except FileNotFoundError:
+            raise PermanentError(f"There is no object {self.uri(key)}.") from None
+        return data
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose keys begin with ``prefix``, in the order of keys; fetched page by page."""
+        following: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE_KEYS, **following)
+            for entry in page.get("Contents", ()):
+                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; one that is not there is fine."""
+        every = list(keys)
+        for start in range(0, len(every), PAGE_KEYS):
+            page = every[start : start + PAGE_KEYS]
+            answer = self._call(
+                "delete_objects", Delete={"Objects": [{"Key": key} for key in page], "Quiet": True}
+            )
+            kept = [error for error in answer.get("Errors", ()) if error.get("Code") not in _ABSENT]
+            if kept:
+                raise TransientError(
+                    f"{len(kept)} of {len(page)} objects were not deleted, the first of them "
+                    f"{self.uri(kept[0]['Key'])} ({kept[0].get('Code')}). Deleting again is safe."
+                )
+
+    def _call(self, method: str, key: str | None = None, **arguments: Any) -> Any:
+        if key is not None:
+            arguments["Key"] = key
+        return self._waited(
+            lambda: self._filesystem.call_s3(method, Bucket=self._bucket, timeout=CALL_SECONDS, **arguments),
+            f"{method} {self.uri(key or arguments.get('Prefix', ''))}",
+        )
+
+    def _waited(self, call: Callable[[], Any], what: str) -> Any:
+        """The answer; FileNotFoundError and FileExistsError for what is no failure to every caller."""
+        try:
+            return call()
+        except (OSError, BotoCoreError, ClientError) as error:
+            code = _code(error)
+            if code in _ABSENT or (isinstance(error, FileNotFoundError) and code not in _REFUSED):
+                raise FileNotFoundError(what) from error
+            if code in _EXISTS or code in _OURS_ALREADY:
+                raise FileExistsError(what) from error
+            where = f"The object store at {self._settings.minio_endpoint}"
+            if code in _REFUSED or isinstance(error, PermissionError):
+                reason = _REFUSED.get(code, "the credentials may not do this")
+                raise PermanentError(
+                    f"{where} refused to {what}: {reason} ({code or type(error).__name__}). "
+                    "Check MINIO_ENDPOINT, MINIO_ACCESS_KEY, MINIO_SECRET_KEY and MINIO_BUCKET."
+                ) from error
+            raise TransientError(
+                f"{where} did not {what}: {code or type(error.__cause__ or error).__name__}. "
+                "Trying again is safe."
+            ) from error
+
+
+def _code(error: BaseException) -> str:
+    for candidate in (error, error.__cause__):
+        if isinstance(candidate, ClientError):
+            return str(candidate.response.get("Error", {}).get("Code", ""))
+    return ""

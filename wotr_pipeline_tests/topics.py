@@ -1,0 +1,110 @@
+"""Topics of a test's own, and ways to fill them that the project itself has no need of.
+
+Belongs here: creating and dropping topics, transactions, deletion and compaction of records.
+Does not belong here: plain records (``stores/kafka_producer.py`` sends those too).
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline.stores.kafka_records import RecordReader, RecordSlice
+
+MEGABYTE = 1024**2
+
+
+def administrator(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+
+
+@contextmanager
+def new_topic(platform: Settings, partitions: int = 2, **configuration: str) -> Iterator[Settings]:
+    """Settings with a topic and a group of their own; dropped afterwards."""
+    name = f"t{secrets.token_hex(5)}"
+    settings = platform.model_copy(update={"kafka_topic": name, "kafka_group": f"{name}-group"})
+    create_topic(settings, partitions, **configuration)
+    try:
+        yield settings
+    finally:
+        drop_topic(settings)
+
+
+def create_topic(settings: Settings, partitions: int = 2, **configuration: str) -> None:
+    config = {key.replace("_", "."): value for key, value in configuration.items()}
+    topic = NewTopic(settings.kafka_topic, partitions, 1, config=config)
+    kafka = administrator(settings)
+    kafka.create_topics([topic])[settings.kafka_topic].result(30)
+
+    def known() -> bool:
+        # The controller has it; the broker learns of it a moment later.
+        described = kafka.list_topics(settings.kafka_topic, 10).topics[settings.kafka_topic]
+        return len(described.partitions) == partitions and all(
+            partition.leader >= 0 for partition in described.partitions.values()
+        )
+
+    wait_until(known)
+
+
+def drop_topic(settings: Settings) -> None:
+    kafka = administrator(settings)
+    kafka.delete_topics([settings.kafka_topic])[settings.kafka_topic].result(30)
+
+
+def produce(
+    settings: Settings, values: Sequence[bytes | None], partition: int = 0, first_ms: int = 0
+) -> None:
+    """Send values to a partition; with ``first_ms`` their timestamps follow each other by a millisecond."""
+    with EventProducer(settings) as producer:
+        for number, value in enumerate(values):
+            timestamp = first_ms + number if first_ms else 0
+            producer.send(value, f"key-{number}", timestamp_ms=timestamp, partition=partition)
+
+
+@contextmanager
+def transaction(settings: Settings, *, commit: bool = True) -> Iterator[Callable[[Sequence[bytes]], None]]:
+    """A transaction on partition 0: it is open inside the block, and committed or aborted at its end."""
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "transactional.id": secrets.token_hex(8),
+            "log_level": 0,
+        }
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+
+    def send(values: Sequence[bytes]) -> None:
+        for value in values:
+            producer.produce(settings.kafka_topic, value, partition=0)
+        producer.flush(30)
+
+    yield send
+    (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+
+def delete_before(settings: Settings, partition: int, offset: int) -> None:
+    """What retention does: records before ``offset`` are gone at once."""
+    target = TopicPartition(settings.kafka_topic, partition, offset)
+    kafka = administrator(settings)
+    for deleted in kafka.delete_records([target]).values():
+        deleted.result(30)
+
+
+def read(settings: Settings, first: int, last: int, max_bytes: int = 100 * MEGABYTE) -> RecordSlice:
+    """A range of partition 0, by a reader of its own."""
+    with RecordReader(settings) as reader:
+        return reader.read(0, first, last, max_bytes)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
