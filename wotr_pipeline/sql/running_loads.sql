@@ -1,0 +1,3 @@
+SELECT count() AS running
+FROM system.processes
+WHERE JSONExtractString(Settings['log_comment'], 'query') = 'load_batch'

@@ -1,0 +1,1 @@
+ALTER TABLE ingested_data REPLACE PARTITION ID {month:String} FROM ingested_data_replacement
