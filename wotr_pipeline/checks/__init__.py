@@ -1,0 +1,1 @@
+"""Asset checks: Great Expectations suites inside the engine, and reconciliations between stores."""
