@@ -1,0 +1,33 @@
+"""The partitions that assets share: hours and days of arrival, UTC.
+
+Belongs here: partition definitions and the mapping between a partition's key and its time.
+Does not belong here: how an event's arrival hour is decided (``automation/planning.py``).
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from wotr_pipeline.config import Settings
+
+HOUR_FORMAT = "%Y-%m-%d-%H:%M"
+
+
+def arrival_hours(settings: Settings) -> dg.HourlyPartitionsDefinition:
+    """Every hour since ``WOTR_FIRST_HOUR``, the one that is running included."""
+    return dg.HourlyPartitionsDefinition(start_date=settings.wotr_first_hour, end_offset=1)
+
+
+def arrival_days(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """Every day since ``WOTR_FIRST_HOUR``, the one that is running included."""
+    return dg.DailyPartitionsDefinition(start_date=settings.wotr_first_hour, end_offset=1)
+
+
+def hour_key(hour: datetime) -> str:
+    """The key of the hourly partition that starts at ``hour`` (aware)."""
+    return hour.astimezone(UTC).strftime(HOUR_FORMAT)
+
+
+def hour_of(key: str) -> datetime:
+    """The start (aware, UTC) of the hourly partition with this key."""
+    return datetime.strptime(key, HOUR_FORMAT).replace(tzinfo=UTC)

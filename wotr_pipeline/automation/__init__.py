@@ -1,0 +1,1 @@
+"""What starts work by itself: planning and the sensor. Nothing here touches an event."""

@@ -1,0 +1,64 @@
+"""The one ``Definitions`` object: wiring only.
+
+Belongs here: which assets, checks, jobs, sensors and resources there are. Tests use the same door,
+with other settings or resources.
+Does not belong here: what any of them does.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from wotr_pipeline.assets.curated import HOURLY, curated_assets
+from wotr_pipeline.assets.ingestion import ingestion_assets
+from wotr_pipeline.automation.sensors import kafka_offsets_sensor
+from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
+from wotr_pipeline.config import Settings, load_settings
+from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline.stores.warehouse import Warehouse
+
+INGEST_JOB = "ingest_hour"
+
+
+def build_definitions(
+    settings: Settings, *, resource_overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Everything that Dagster shows and runs, for these settings. Opens no connection."""
+    ingestion = ingestion_assets(settings)
+    curated = curated_assets(settings)
+    checks = standing_checks(settings)
+    ingest_hour = dg.define_asset_job(
+        INGEST_JOB,
+        # The standing checks have schedules of their own: they would cost each small run seconds.
+        selection=(dg.AssetSelection.assets(ingestion) | dg.AssetSelection.assets(*HOURLY))
+        - dg.AssetSelection.checks(*checks),
+        description="Bring every unfinished batch of an arrival hour to ClickHouse and rebuild the hour's "
+        "aggregates. The sensor launches it; launched by hand it also judges the hour anew.",
+    )
+    automation = dg.AutomationConditionSensorDefinition(
+        "curated_automation",
+        target=dg.AssetSelection.assets("events_daily"),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+    )
+    return dg.Definitions(
+        assets=[ingestion, *curated],
+        asset_checks=checks,
+        jobs=[ingest_hour],
+        sensors=[kafka_offsets_sensor(settings, INGEST_JOB), automation],
+        schedules=standing_checks_schedule(settings, checks),
+        resources={
+            "ledger": Ledger(settings),
+            "objects": ObjectStore(settings),
+            "warehouse": Warehouse(settings),
+            **(resource_overrides or {}),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What the code server loads. Raises SettingsError when the environment cannot be used."""
+    return build_definitions(load_settings())

@@ -1,0 +1,172 @@
+"""The servers that the tests use, and a place of its own for each test.
+
+Belongs here: the fixtures every room of the tests needs. They start the real servers once a session
+(``WOTR_TEST_DATA_DIR=DIR`` uses the ones of DIR instead and leaves them running, which saves the start).
+Does not belong here: fixtures of one room; they stand in that room's own conftest.
+
+- ``platform``: the session's Settings, all stores up.
+- ``servers``: the handle to kill, stop and start them (``servers.kill("kafka")``).
+- ``space``: Settings with names that no other test has: topic (2 partitions), dead-letter topic, group,
+  bucket, ledger database with its tables, ClickHouse database with its tables.
+- ``deployment``: the servers with Dagster on top, started by the first test that asks for it.
+- ``space_environment``: the same as environment variables, for processes that a test starts.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import psutil
+import psycopg2
+import pytest
+from botocore.config import Config
+from pydantic import SecretStr
+
+from wotr_pipeline.config import Settings, load_settings
+from wotr_pipeline.servers.lifecycle import STORES, Platform
+from wotr_pipeline.stores.ledger import migrate as migrate_ledger
+from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
+from wotr_pipeline_tests.deployment import deployment  # noqa: F401  (a fixture)
+
+TEST_DIRECTORIES = "wotr-test-"
+MIGRATED = "wotr_migrated"
+"""A database with the ledger's tables; a space's database is a copy of it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the whole deployment come last: until then no daemon competes for the machine."""
+    items.sort(key=lambda item: "deployment" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Platform]:
+    """The session's servers; stopped at the end, also after Ctrl-C."""
+    given = os.environ.get("WOTR_TEST_DATA_DIR")
+    if given:
+        platform = Platform(Path(given))
+        platform.up(STORES)
+        yield platform
+        return
+    _sweep_directories_of_killed_sessions()
+    with temporary_data_directory() as path:
+        platform = Platform(path)
+        platform.up(STORES)
+        yield platform
+
+
+@contextlib.contextmanager
+def temporary_data_directory() -> Iterator[Path]:
+    """A data directory that is stopped and removed at the end, whatever happens."""
+    path = Path(tempfile.mkdtemp(prefix=f"{TEST_DIRECTORIES}{os.getpid()}-"))
+    try:
+        yield path
+    finally:
+        Platform(path).down()
+        shutil.rmtree(path)
+
+
+def _sweep_directories_of_killed_sessions() -> None:
+    for path in Path(tempfile.gettempdir()).glob(f"{TEST_DIRECTORIES}*"):
+        owner = int(path.name.removeprefix(TEST_DIRECTORIES).split("-")[0])
+        if not psutil.pid_exists(owner) and path.stat().st_uid == os.geteuid():
+            Platform(path).down()
+            shutil.rmtree(path)
+
+
+def settings_of(platform: Platform, **changed: str) -> Settings:
+    """Settings of a data directory, whatever the environment of the test run says."""
+    given = {name.lower(): value for name, value in platform.directory.environment().items()} | changed
+    return load_settings(**{name: value for name, value in given.items() if name in Settings.model_fields})
+
+
+@pytest.fixture(scope="session")
+def platform(servers: Platform) -> Settings:
+    settings = settings_of(servers)
+    _create_database(settings, MIGRATED)
+    migrate_ledger(settings_of(servers, postgres_db=MIGRATED))
+    return settings
+
+
+@pytest.fixture
+def space(platform: Settings, servers: Platform) -> Iterator[Settings]:
+    name = f"t{secrets.token_hex(5)}"
+    settings = settings_of(
+        servers,
+        kafka_topic=f"{name}-events",
+        kafka_dlq_topic=f"{name}-dlq",
+        kafka_group=f"{name}-group",
+        minio_bucket=f"{name}-bucket",
+        postgres_db=name,
+        clickhouse_db=name,
+    )
+    topics.create_topic(settings)
+    objects = object_client(settings)
+    objects.create_bucket(Bucket=settings.minio_bucket)
+    _create_database(settings, name, template=MIGRATED)
+    warehouse = Warehouse(settings)
+    warehouse.migrate()
+    try:
+        yield settings
+    finally:
+        # A test may have left a server down: what cannot be removed goes with the data directory.
+        with contextlib.suppress(Exception):
+            warehouse.client.command("DROP DATABASE IF EXISTS {name:Identifier}", {"name": name})
+        with contextlib.suppress(Exception):
+            objects.delete_bucket(Bucket=settings.minio_bucket)
+        with contextlib.suppress(Exception):
+            topics.drop_topic(settings)
+        with contextlib.suppress(Exception):
+            _administer(settings, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def space_environment(space: Settings) -> dict[str, str]:
+    return environment_of(space)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment for a process that shall see these settings and nothing of another copy."""
+    values = {}
+    for name, value in settings.model_dump(mode="python").items():
+        values[name.upper()] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return {**os.environ, **values}
+
+
+def object_client(settings: Settings) -> Any:
+    """A plain S3 client, for tests that look at what the code under test left."""
+    return botocore.session.Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=settings.minio_endpoint,
+        aws_access_key_id=settings.minio_access_key,
+        aws_secret_access_key=settings.minio_secret_key.get_secret_value(),
+        config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2}),
+    )
+
+
+def _create_database(settings: Settings, name: str, template: str = "template1") -> None:
+    with contextlib.suppress(psycopg2.errors.DuplicateDatabase):
+        _administer(settings, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+
+
+def _administer(settings: Settings, statement: str) -> None:
+    connection = psycopg2.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        dbname="postgres",
+    )
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
