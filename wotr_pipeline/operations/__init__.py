@@ -1,0 +1,1 @@
+"""What operators do, as functions that jobs and the command line share."""
