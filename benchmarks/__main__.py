@@ -1,0 +1,97 @@
+"""``make bench``: measures the performance promises and writes their table into docs/performance.md.
+
+Everything is pinned to nothing and both sides of a ratio are measured in the same run, alternately.
+
+Belongs here: sizes, order, and where results go. Does not belong here: any measurement.
+"""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from benchmarks import latency, path, quality, scaling
+from benchmarks.carry import carry
+from benchmarks.events import produce
+from benchmarks.machine import describe
+from benchmarks.report import Line, table, write_page
+from benchmarks.servers import create_topic, delete_topic, place, scratch_platform, settings_of
+from wotr_pipeline.servers.lifecycle import Platform
+
+PARTS = ("path", "quality", "scaling", "latency")
+GROWTH = 10
+
+
+@click.command()
+@click.option(
+    "--events", default=1_000_000, show_default=True, help="Events of the path; rows of the quality report."
+)
+@click.option("--small", default=400_000, show_default=True, help="Events of the small side of the scaling.")
+@click.option("--pairs", default=3, show_default=True, help="Interleaved pairs of path and ceiling.")
+@click.option("--probes", default=24, show_default=True, help="Probes of the latency.")
+@click.option(
+    "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page is left alone."
+)
+@click.option(
+    "--quick", is_flag=True, help="A smoke run of a minute or two: small sizes, the page is left alone."
+)
+def main(events: int, small: int, pairs: int, probes: int, only: tuple[str, ...], quick: bool) -> None:
+    """Measure, print the table, and write it into docs/performance.md."""
+    if quick:
+        events, small, pairs, probes = 50_000, 20_000, 1, 3
+    machine = describe()
+    print(machine, flush=True)
+    parts = only or PARTS
+    found: list[Line] = []
+    started = time.perf_counter()
+    with scratch_platform() as platform:
+        if "path" in parts or "quality" in parts:
+            with _topic(platform, "bench-path", events) as topic, tempfile.TemporaryDirectory() as scratch:
+                if "path" in parts:
+                    pairs_measured = path.measure(platform, topic, Path(scratch), pairs)
+                    _print_stages(pairs_measured[-1])
+                    found += path.lines(pairs_measured)
+                if "quality" in parts:
+                    with place(platform, topic) as settings:
+                        carry(settings, path.pids(platform))
+                        found += quality.lines(quality.measure(settings))
+        if "scaling" in parts:
+            with _topic(platform, "bench-small", small) as topic:
+                little = scaling.measure(platform, topic)
+            with _topic(platform, "bench-large", small * GROWTH) as topic:
+                much = scaling.measure(platform, topic)
+            found += scaling.lines(little, much)
+        if "latency" in parts:
+            found += latency.lines(latency.measure(platform, probes))
+    print(f"\n{table(found)}\n\nTaken in {(time.perf_counter() - started) / 60:.1f} minutes.")
+    if not (quick or only):
+        write_page(machine, found)
+
+
+@contextlib.contextmanager
+def _topic(platform: Platform, prefix: str, events: int) -> Iterator[str]:
+    settings = settings_of(platform, kafka_topic=f"{prefix}-{time.time_ns()}")
+    create_topic(settings, settings.kafka_topic)
+    started = time.perf_counter()
+    produce(settings, events)
+    print(f"  {prefix}: {events:,} events produced in {time.perf_counter() - started:.0f} s", flush=True)
+    try:
+        yield settings.kafka_topic
+    finally:
+        delete_topic(settings)
+
+
+def _print_stages(pair: path.Pair) -> None:
+    counts = pair.path.counts
+    print(
+        f"  µs/event by step, of {counts.seconds / counts.records * 1e6:.2f} (steps overlap): wall, CPU of the run"
+    )
+    for name, (wall, cpu) in sorted(counts.stages.items()):
+        print(f"    {name:<32} {wall / counts.records * 1e6:6.2f} {cpu / counts.records * 1e6:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
