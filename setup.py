@@ -70,6 +70,7 @@ DEVELOPMENT = [
     "playwright>=1.65,<2",
     "pytest>=9.2,<10",
     "pytest-timeout>=2.4,<3",
+    "pytest-xdist>=3.8,<4",
     "pyyaml>=6.0.3,<7",
     "ruff>=0.17,<0.18",
     "setuptools>=84,<85",

@@ -40,9 +40,22 @@ MIGRATED = "wotr_migrated"
 """A database with the ledger's tables; a space's database is a copy of it."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear away what killed sessions left; once, before there are several processes."""
+    if not hasattr(config, "workerinput"):
+        _sweep_directories_of_killed_sessions()
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the whole deployment come last: until then no daemon competes for the machine."""
-    items.sort(key=lambda item: "deployment" in getattr(item, "fixturenames", ()))
+    """The tests of the whole deployment come first, and one process has them all: they wait the longest."""
+
+    def needs_deployment(item: pytest.Item) -> bool:
+        return "deployment" in getattr(item, "fixturenames", ())
+
+    items.sort(key=lambda item: not needs_deployment(item))
+    for item in filter(needs_deployment, items):
+        item.add_marker(pytest.mark.xdist_group("deployment"))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +67,6 @@ def servers() -> Iterator[Platform]:
         platform.up(STORES)
         yield platform
         return
-    _sweep_directories_of_killed_sessions()
     with temporary_data_directory() as path:
         platform = Platform(path)
         platform.up(STORES)

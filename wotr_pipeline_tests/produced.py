@@ -5,7 +5,9 @@ Does not belong here: realistic streams (``operations/sample_events.py``).
 """
 
 import json
+from datetime import UTC, datetime
 
+HAPPENED = datetime(2026, 11, 23, 8, tzinfo=UTC)
 BAD = [
     b"not json at all",
     (
@@ -20,12 +22,12 @@ BAD = [
 ]
 
 
-def event(name: str, **payload: object) -> bytes:
+def event(name: str, happened: datetime = HAPPENED, **payload: object) -> bytes:
     """A good event with this id."""
     return json.dumps(
         {
             "id": name,
-            "timestamp": "2026-11-23T08:00:00.000Z",
+            "timestamp": f"{happened:%Y-%m-%dT%H:%M:%S}.000Z",
             "payload": {"event_type": "api_call", "source": "tests", "data": {"path": "/"}, **payload},
         }
     ).encode()

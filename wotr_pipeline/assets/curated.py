@@ -19,6 +19,8 @@ from wotr_pipeline.stores.warehouse import Warehouse
 
 OWNERS = ["team:platform"]
 HOURLY = ("events_hourly", "source_stats")
+SCRATCH = "curated_refresh"
+"""The table in which a partition is rebuilt, one at a time."""
 
 DESCRIPTIONS = {
     "events_hourly": "Events, failed events, bytes, users and late events by arrival hour, type and source. "
@@ -39,11 +41,12 @@ def refresh(
     cannot put an older picture over a newer one.
     """
     with ledger.writer(run_id) as writer, writer.load_lock(timeout=300.0):
+        warehouse.execute("drop_table", {"table": SCRATCH})
         warehouse.execute(f"start_refresh_{table}")
         warehouse.execute(f"refresh_{table}", parameters)
         warehouse.execute("finish_refresh", {"table": table, "partition": partition})
         rows = warehouse.select("count_partition_rows", {"table": table, "partition": partition})
-        warehouse.execute("drop_table", {"table": "curated_refresh"})
+        warehouse.execute("drop_table", {"table": SCRATCH})
     return int(rows["rows"][0].as_py())
 
 

@@ -1,1 +1,1 @@
-CREATE OR REPLACE TABLE ingested_data_replacement AS ingested_data
+CREATE TABLE ingested_data_replacement AS ingested_data

@@ -1,1 +1,1 @@
-CREATE OR REPLACE TABLE curated_refresh AS events_daily
+CREATE TABLE curated_refresh AS events_daily

@@ -1,1 +1,1 @@
-CREATE OR REPLACE TABLE curated_refresh AS source_stats
+CREATE TABLE curated_refresh AS source_stats

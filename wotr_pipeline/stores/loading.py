@@ -226,6 +226,7 @@ class Replacement:
         self._months: set[str] = set()
 
     def __enter__(self) -> Self:
+        self._warehouse.execute("drop_table", {"table": REPLACEMENT})
         self._warehouse.execute("create_replacement")
         months = self._warehouse.select("months_of_batches", {"batches": self._batches})
         self._clone(months["month"].to_pylist())

@@ -27,6 +27,7 @@ TRANSIENT_CODES = frozenset(
     {
         3,  # UNEXPECTED_END_OF_FILE: a connection was cut
         24,  # CANNOT_WRITE_TO_OSTREAM
+        57,  # TABLE_ALREADY_EXISTS: a run that lost its locks makes the same staging table
         74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
         75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
         76,  # CANNOT_OPEN_FILE
@@ -118,15 +119,14 @@ class Warehouse:
         over: str | None = None,
         **settings: object,
     ) -> None:
-        """Make the Memory table ``table`` of the rows that ``sql/<name>.sql`` selects.
+        """Make the Memory table ``table``, anew, of the rows that ``sql/<name>.sql`` selects.
 
         ``over``: the statement behind the relation of that name which ``sql/<name>.sql`` reads.
         """
+        # Not CREATE OR REPLACE: an engine killed in it keeps the half-made table under a random name.
+        self.execute("drop_table", {"table": table})
         relation = f"WITH {over} AS (\n{statement(over)}\n)\n" if over else ""
-        text = (
-            "CREATE OR REPLACE TABLE {created_table:Identifier} ENGINE = Memory AS\n"
-            f"{relation}{statement(name)}"
-        )
+        text = f"CREATE TABLE {{created_table:Identifier}} ENGINE = Memory AS\n{relation}{statement(name)}"
         self._command(self.client, name, text, {**parameters, "created_table": table}, settings)
 
     def insert(self, table: str, rows: pa.Table) -> None:

@@ -12,6 +12,7 @@ from wotr_pipeline.assets.partitions import hour_key
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.checks import expectations
 from wotr_pipeline.checks.expectations import GateResult
+from wotr_pipeline.checks.quality import GATE_CHECKS
 from wotr_pipeline.config import Settings
 from wotr_pipeline.definitions import INGEST_JOB, build_definitions
 from wotr_pipeline.events.envelope import from_line
@@ -68,7 +69,7 @@ VERDICTS = "SELECT validation_status::String, count() FROM ingested_data GROUP B
 def test_a_run_materializes_the_path_and_the_hours_aggregates_and_passes_its_checks(
     space: Settings, ledger: Ledger, instance: dg.DagsterInstance
 ) -> None:
-    produce(space, ledger, *(event(f"e{n}") for n in range(40)), *BAD, None, event("e0"))
+    produce(space, ledger, *(event(f"e{n}", HOUR) for n in range(40)), *BAD, None, event("e0", HOUR))
     result = execute(space, instance, reprocess=False)
     assert result.success
     materialized = {
@@ -87,9 +88,8 @@ def test_a_run_materializes_the_path_and_the_hours_aggregates_and_passes_its_che
     assert metadata["duplicates left out in this run"].value == 1
     assert metadata["Kafka offsets of this run"].value == "partition 0: 0-45"
     evaluations = result.get_asset_check_evaluations()
-    assert {evaluation.check_name for evaluation in evaluations if not evaluation.passed} == {
-        "few_rows_are_rejected"
-    } or all(evaluation.passed for evaluation in evaluations)
+    assert {evaluation.check_name for evaluation in evaluations} == {check.name for check in GATE_CHECKS}
+    assert {evaluation.check_name for evaluation in evaluations if not evaluation.passed} == set()
     assert rows(space, VERDICTS) == [("failed", 5), ("valid", 40)]
     assert rows(space, "SELECT sum(events), sum(failed) FROM events_hourly") == [(45, 5)]
     with KafkaOffsets(space) as offsets:
