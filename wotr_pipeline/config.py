@@ -85,6 +85,18 @@ class Settings(BaseSettings):
         le=24 * 60,
         description="minutes after which an unfinished batch or event is late, 1 to 1440",
     )
+    wotr_dead_letter_tries: int = Field(
+        3, ge=1, le=100, description="retries of a dead letter before it is quarantined, 1 to 100"
+    )
+    wotr_retries_per_minute: int = Field(
+        120_000, ge=1, le=10_000_000, description="most dead letters sent again in a minute, 1 to 10000000"
+    )
+    wotr_retry_success_share: float = Field(
+        0.5, ge=0, le=1, description="share of retries that must pass for more to be sent, 0 to 1"
+    )
+    wotr_publish_dead_letters: int = Field(
+        0, ge=0, le=1_000_000, description="most dead letters published to KAFKA_DLQ_TOPIC a triage; 0: none"
+    )
     wotr_first_hour: datetime = Field(
         datetime(2026, 1, 1, tzinfo=UTC),
         description="first hourly partition, ISO 8601 with a zone, on the hour",

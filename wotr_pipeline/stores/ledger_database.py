@@ -40,6 +40,7 @@ class LockClass(IntEnum):
     BATCH = 0x574F5403
     LOAD = 0x574F5404
     HOUR = 0x574F5405
+    LETTERS = 0x574F5406
 
 
 _moment = sa.DateTime(timezone=True)
@@ -78,6 +79,7 @@ batches = sa.Table(
     sa.Column("validated_at", _moment),
     sa.Column("loaded_at", _moment),
     sa.Column("not_before", _moment),
+    sa.Column("letters_generation", sa.Integer),
 )
 COLUMNS = [batches.c[field.name] for field in fields(Batch)]
 """The columns that make a ``Batch``."""
