@@ -45,8 +45,10 @@ def deployment(platform: Settings, servers: Platform) -> Iterator[Deployment]:
     migrate(platform)
     servers.up(CODE_SERVER)
     servers.up(DAGSTER)
+    # Only while the instance is made: the tests after this one must not see these variables.
     with pytest.MonkeyPatch.context() as patch:
         for name, value in servers.directory.environment().items():
             patch.setenv(name, value)
-        with dg.DagsterInstance.get() as instance:
-            yield Deployment(platform, servers, instance, Warehouse(platform))
+        instance = dg.DagsterInstance.get()
+    with instance:
+        yield Deployment(platform, servers, instance, Warehouse(platform))

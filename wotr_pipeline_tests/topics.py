@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from wotr_pipeline.config import Settings
@@ -69,7 +69,7 @@ def produce(
 
 @contextmanager
 def transaction(settings: Settings, *, commit: bool = True) -> Iterator[Callable[[Sequence[bytes]], None]]:
-    """A transaction on partition 0: it is open inside the block, and committed or aborted at its end."""
+    """A transaction on partition 0: open inside the block, committed or aborted for every reader after it."""
     producer = Producer(
         {
             "bootstrap.servers": settings.kafka_bootstrap,
@@ -87,6 +87,17 @@ def transaction(settings: Settings, *, commit: bool = True) -> Iterator[Callable
 
     yield send
     (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+    def known() -> bool:
+        # The coordinator answers first and writes the partition's marker then.
+        kafka, asked = administrator(settings), TopicPartition(settings.kafka_topic, 0)
+        ends = []
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+            (found,) = kafka.list_offsets({asked: OffsetSpec.latest()}, isolation_level=level).values()
+            ends.append(found.result(30).offset)
+        return ends[0] == ends[1]
+
+    wait_until(known)
 
 
 def delete_before(settings: Settings, partition: int, offset: int) -> None:

@@ -1,5 +1,5 @@
 -- Judges every row of the relation `raw_rows` (raw_rows.sql); use it as
---     CREATE TABLE {staging:Identifier} ENGINE = Memory AS WITH raw_rows AS (<raw_rows.sql>) <judge.sql>
+--     INSERT INTO {staging:Identifier} WITH raw_rows AS (<raw_rows.sql>) <judge.sql>
 -- Columns: those of events/columns.py STAGING, in its order.
 -- Parameters: {batch_id:String}, {arrival_hour:DateTime('UTC')}, {partition:Int32}.
 --

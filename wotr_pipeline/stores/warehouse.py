@@ -123,11 +123,17 @@ class Warehouse:
 
         ``over``: the statement behind the relation of that name which ``sql/<name>.sql`` reads.
         """
-        # Not CREATE OR REPLACE: an engine killed in it keeps the half-made table under a random name.
-        self.execute("drop_table", {"table": table})
         relation = f"WITH {over} AS (\n{statement(over)}\n)\n" if over else ""
-        text = f"CREATE TABLE {{created_table:Identifier}} ENGINE = Memory AS\n{relation}{statement(name)}"
-        self._command(self.client, name, text, {**parameters, "created_table": table}, settings)
+        select = f"{relation}{statement(name)}"
+        parameters = {**parameters, "created_table": table}
+        # In steps: an engine that is killed in a CREATE … AS SELECT keeps the half-made table, under a random
+        # name that nobody would ever drop.
+        self.execute("drop_table", {"table": table})
+        for text in (
+            f"CREATE TABLE {{created_table:Identifier}} ENGINE = Memory EMPTY AS\n{select}",
+            f"INSERT INTO {{created_table:Identifier}}\n{select}",
+        ):
+            self._command(self.client, name, text, parameters, settings)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Append an Arrow table to ``table``. Raises as ``select`` does."""
