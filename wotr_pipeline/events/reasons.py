@@ -51,6 +51,10 @@ class Reason(_Described):
     INVALID_TAG = "invalid_tag", "A tag has characters other than letters, digits, _ and -, or none."
     INVALID_VERSION = "invalid_version", "The version is not MAJOR.MINOR."
     INCOMPLETE_METRIC = "incomplete_metric", "A metric lacks data.metric_name or data.metric_value."
+    REFUSED_ELSEWHERE = (
+        "refused_elsewhere",
+        "Another service put it among the dead letters; the rules here accept it.",
+    )
 
 
 class EventWarning(_Described):

@@ -7,6 +7,7 @@ Does not belong here: what is sent (``operations/``), reading (``kafka_records.p
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,8 +49,11 @@ class EventProducer:
     that failure.
     """
 
-    def __init__(self, settings: Settings, topic: str | None = None) -> None:
+    def __init__(self, settings: Settings, topic: str | None = None, *, receipts: bool = False) -> None:
         self._topic = topic or settings.kafka_topic
+        self._with_receipts = receipts
+        self.receipts: list[tuple[Any, int, int]] = []
+        """With ``receipts``: (tag, partition, offset) of each acknowledged record, for the caller to take."""
         self._servers = settings.kafka_bootstrap
         self.sent = 0
         self._failed = 0
@@ -93,7 +97,7 @@ class EventProducer:
                 "queue.buffering.max.messages": QUEUE_RECORDS,
                 "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
                 "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
-                "delivery.report.only.error": True,
+                "delivery.report.only.error": not self._with_receipts,
                 "allow.auto.create.topics": False,
             },
             logger=_log,
@@ -116,8 +120,9 @@ class EventProducer:
         headers: Sequence[Header] | None = None,
         timestamp_ms: int = NOW,
         partition: int | None = None,
+        tag: object = None,
     ) -> None:
-        """Queue a record; waits while the queue is full.
+        """Queue a record; waits while the queue is full. ``tag``: what its receipt shall say.
 
         Raises:
             PermanentError: Kafka refuses this record or an earlier one for good; what to do is in the text.
@@ -132,7 +137,7 @@ class EventProducer:
                     value,
                     key,
                     -1 if partition is None else partition,
-                    self._delivered,
+                    partial(self._acknowledged, tag) if self._with_receipts else self._delivered,
                     timestamp=timestamp_ms,
                     headers=list(headers) if headers else None,
                 )
@@ -165,6 +170,11 @@ class EventProducer:
         if error is not None:
             self._failed += 1
             self._failure = self._failure or error
+
+    def _acknowledged(self, tag: object, error: KafkaError | None, message: Message) -> None:
+        self._delivered(error, message)
+        if error is None:
+            self.receipts.append((tag, int(message.partition() or 0), int(message.offset() or 0)))
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

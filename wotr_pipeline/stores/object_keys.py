@@ -17,6 +17,15 @@ CURATED = "curated/"
 
 FIRST_GENERATION = 1
 
+REPAIRED = f"{DEAD_LETTERS}repaired/"
+"""Fixed versions of dead letters, one object an operation."""
+RECEIVED = f"{DEAD_LETTERS}received/"
+"""What other services put into the dead-letter topic, one object a slice of offsets."""
+
+_DEAD_LETTERS_KEY = re.compile(
+    r"dead-letters/date=\d{4}-\d\d-\d\d/hour=\d\d/"
+    r"(?P<topic>[A-Za-z0-9._-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)(\.g\d+)?\.jsonl"
+)
 _RAW_KEY = re.compile(
     r"raw/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
     r"(?P<topic>[A-Za-z0-9._-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet"
@@ -58,6 +67,22 @@ def parse_raw_key(key: str) -> PlannedRange | None:
         )
     except ValueError:
         return None
+
+
+def repaired_key(operation: str, number: int) -> str:
+    """``dead-letters/repaired/<operation>-<number>.jsonl``; ``operation`` is unique."""
+    return f"{REPAIRED}{operation}-{number}.jsonl"
+
+
+def received_key(topic: str, partition: int, first: int, last: int) -> str:
+    """``dead-letters/received/dlq-events-0-17-42.jsonl``: offsets of the dead-letter topic, both included."""
+    return f"{RECEIVED}{topic}-{partition}-{first}-{last}.jsonl"
+
+
+def batch_of_dead_letters(key: str) -> str | None:
+    """The name of the batch that writes its dead letters to ``key``, or None if no batch does."""
+    match = _DEAD_LETTERS_KEY.fullmatch(key)
+    return match and f"{match['topic']}:{match['partition']}:{match['first']}-{match['last']}"
 
 
 def _name(batch: Batch | PlannedRange) -> str:

@@ -138,9 +138,9 @@ class ObjectStore:
             raise PermanentError(f"There is no object {self.uri(key)}.") from None
         return data
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects whose keys begin with ``prefix``, in the order of keys; fetched page by page."""
-        following: dict[str, str] = {}
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose keys begin with ``prefix`` and come after ``after``, in the order of keys; page by page."""
+        following: dict[str, str] = {"StartAfter": after} if after else {}
         while True:
             page = self._call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE_KEYS, **following)
             for entry in page.get("Contents", ()):
