@@ -53,6 +53,8 @@ class Rejected:
     event_type: str | None = None
     source: str | None = None
     timestamp: datetime | None = None
+    version: str | None = None
+    """None also when the event says none: what holds then is decided only for an event that is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def _reject(root: object, broken: _BrokenRuleError) -> Rejected:
         event_type=_if_readable(_event_type, payload.get("event_type")),
         source=_if_readable(_source, payload.get("source")),
         timestamp=_if_readable(_timestamp, members.get("timestamp")),
+        version=None if payload.get("version") is None else _if_readable(_version, payload["version"]),
     )
 
 
