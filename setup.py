@@ -29,6 +29,7 @@ SERVING_THE_PLATFORM = [
     "confluent-kafka>=2.16,<3",
     "crc32c>=2.9,<3",
     "ijson>=3.4,<4",
+    "jsonpatch>=1.48,<2",
     "lz4>=4.4.5,<5",
     "numpy>=2.4,<3",
     "orjson>=3.13,<4",

@@ -66,7 +66,7 @@ INGESTED_DATA: tuple[Column, ...] = (
     Column("session_id", "String", _TEXT, "Session the event belongs to; '' if absent."),
     Column("ip_address", "String", _TEXT, "IPv4 address the event came from; '' if absent."),
     Column("tags", f"Array({_SYMBOL})", pa.list_(_TEXT), "The producer's tags."),
-    Column("version", _SYMBOL, _TEXT, "Version of the event's schema, MAJOR.MINOR; '' if the event failed."),
+    Column("version", _SYMBOL, _TEXT, "Version of the event's schema, MAJOR.MINOR. '' if unreadable."),
     Column(
         "created_at", "DateTime64(3, 'UTC')", pa.timestamp("ms", "UTC"), "When it arrived: Kafka's timestamp."
     ),
@@ -171,7 +171,7 @@ def _row(batch: BatchContext, message: JudgedMessage) -> tuple[object, ...]:
         "",
         "",
         [],
-        "",
+        verdict.version or "",
         *position,
     )
 

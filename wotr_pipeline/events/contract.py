@@ -36,7 +36,7 @@ What the contract leaves open is decided so:
 
 import re
 
-RULES_VERSION = "2026-11-23.1"
+RULES_VERSION = "2026-11-24.1"
 """Changes whenever a verdict, a reason or a column of some event may change. Dead letters record it."""
 
 EVENT_TYPES = frozenset({"user_action", "system_event", "api_call", "error", "metric"})

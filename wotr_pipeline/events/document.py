@@ -16,7 +16,7 @@ import orjson
 from . import contract
 from .reasons import Reason
 
-_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
+BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
 _STRING = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\n\r]*+:)?', re.DOTALL)
 _HUGE_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)[1-9][0-9]{299,}(?![0-9.eE])")
 
@@ -51,7 +51,7 @@ class Layout:
         key = ""
         for token, colon in _STRING.findall(text):
             if colon:
-                key = _key_text(token)
+                key = key_text(token)
                 path = (*parent, key)
                 is_known = path in contract.KNOWN_PATHS
                 if path in self._keys and self.repeated_key is None and (is_known or parent != _DATA):
@@ -112,7 +112,7 @@ def lay_out(text: bytes) -> Layout:
     layout = Layout()
     open_brackets: list[tuple[Path | None, int]] = []
     position = 0
-    for bracket in _BRACKET.finditer(text):
+    for bracket in BRACKET.finditer(text):
         path = open_brackets[-1][0] if open_brackets else None
         start, end = bracket.span(1)
         key = layout.note_keys(path, text[position:start]) if path is not None else ""
@@ -144,7 +144,8 @@ def _watched(parent: Path | None, key: str) -> Path | None:
     return path if path in (_PAYLOAD, _DATA) else None
 
 
-def _key_text(token: bytes) -> str:
+def key_text(token: bytes) -> str:
+    """The name that a key's token, with its quotes, stands for."""
     if b"\\" not in token:
         return token[1:-1].decode()
     try:

@@ -51,6 +51,7 @@ class DeadLetter:
     event_type: str | None = None
     source: str | None = None
     event_timestamp: datetime | None = None
+    event_version: str | None = None
 
 
 def dead_letter(
@@ -83,6 +84,7 @@ def dead_letter(
         event_type=rejected.event_type,
         source=rejected.source,
         event_timestamp=rejected.timestamp,
+        event_version=rejected.version,
     )
 
 
@@ -109,6 +111,7 @@ def to_line(letter: DeadLetter) -> bytes:
             "event_type": letter.event_type,
             "source": letter.source,
             "timestamp": letter.event_timestamp and _moment_to_text(letter.event_timestamp, "microseconds"),
+            "version": letter.event_version,
         },
         "message": {
             "key": _encode(letter.key),
@@ -148,6 +151,7 @@ def from_line(line: bytes) -> DeadLetter:
             event_type=event["event_type"],
             source=event["source"],
             event_timestamp=event["timestamp"] and datetime.fromisoformat(event["timestamp"]),
+            event_version=event.get("version"),  # Letters of rules before 2026-11-24.1 have none.
         )
     except EnvelopeError:
         raise

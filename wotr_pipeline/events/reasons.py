@@ -8,19 +8,19 @@ Does not belong here: the rules that give them, or texts about one particular ev
 from enum import StrEnum
 
 
-class _Described(StrEnum):
+class Described(StrEnum):
     """A code with the line that explains it."""
 
     description: str
 
-    def __new__(cls, code: str, description: str = "") -> "_Described":
+    def __new__(cls, code: str, description: str = "") -> "Described":
         member = str.__new__(cls, code)
         member._value_ = code
         member.description = description
         return member
 
 
-class Reason(_Described):
+class Reason(Described):
     """Why an event is rejected."""
 
     EMPTY_MESSAGE = "empty_message", "The Kafka message has no value (a tombstone) or an empty one."
@@ -57,7 +57,7 @@ class Reason(_Described):
     )
 
 
-class EventWarning(_Described):
+class EventWarning(Described):
     """What is odd about an accepted event."""
 
     USER_ACTION_WITHOUT_USER_ID = "user_action_without_user_id", "A user_action does not say whose."

@@ -53,6 +53,8 @@ class Rejected:
     event_type: str | None = None
     source: str | None = None
     timestamp: datetime | None = None
+    version: str | None = None
+    """None also when the event says none: what holds then is decided only for an event that is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def _reject(root: object, broken: _BrokenRuleError) -> Rejected:
         event_type=_if_readable(_event_type, payload.get("event_type")),
         source=_if_readable(_source, payload.get("source")),
         timestamp=_if_readable(_timestamp, members.get("timestamp")),
+        version=None if payload.get("version") is None else _if_readable(_version, payload["version"]),
     )
 
 
@@ -212,7 +215,7 @@ def _if_readable(rule: Callable[[object], T], value: object) -> T | None:
         return None
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
     """What JSON calls the type of a parsed value."""
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
     return "null" if value is None else names.get(type(value), "an object")
@@ -226,13 +229,13 @@ def _required(parent: dict[str, object], name: str, path: str) -> object:
 
 def _object(value: object, path: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise _BrokenRuleError(Reason.WRONG_TYPE, path, f"{_type_name(value)}, must be an object")
+        raise _BrokenRuleError(Reason.WRONG_TYPE, path, f"{type_name(value)}, must be an object")
     return cast(dict[str, object], value)
 
 
 def _string(value: object, path: str) -> str:
     if not isinstance(value, str):
-        raise _BrokenRuleError(Reason.WRONG_TYPE, path, f"{_type_name(value)}, must be a string")
+        raise _BrokenRuleError(Reason.WRONG_TYPE, path, f"{type_name(value)}, must be a string")
     return value
 
 
@@ -300,7 +303,7 @@ def _tags(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _BrokenRuleError(Reason.WRONG_TYPE, "payload.tags", f"{_type_name(value)}, must be an array")
+        raise _BrokenRuleError(Reason.WRONG_TYPE, "payload.tags", f"{type_name(value)}, must be an array")
     if len(value) > contract.MAX_TAGS:
         message = f"{len(value)} tags, at most {contract.MAX_TAGS} are allowed"
         raise _BrokenRuleError(Reason.TOO_MANY_TAGS, "payload.tags", message)

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS ingested_data
     session_id String COMMENT 'Session the event belongs to; \'\' if absent.',
     ip_address String COMMENT 'IPv4 address the event came from; \'\' if absent.',
     tags Array(LowCardinality(String)) COMMENT 'The producer\'s tags.',
-    version LowCardinality(String) COMMENT 'Version of the event\'s schema, MAJOR.MINOR; \'\' if the event failed.',
+    version LowCardinality(String) COMMENT 'Version of the event\'s schema, MAJOR.MINOR. \'\' if unreadable.',
     created_at DateTime64(3, 'UTC') COMMENT 'When it arrived: Kafka\'s timestamp.',
     arrival_hour DateTime('UTC') COMMENT 'Hourly partition of its batch.',
     kafka_partition Int32 COMMENT 'Kafka partition it came from.',

@@ -44,6 +44,16 @@ def test_a_failed_row_is_dated_by_its_arrival_unless_it_says_when() -> None:
     assert (broken["validation_status"], broken["error_code"]) == ("failed", "malformed_json")
 
 
+def test_a_failed_row_has_the_version_that_could_be_read() -> None:
+    values = [message(id="5", payload__version='"2.1"'), message(payload__version='"2"'), message(id="5")]
+    rows = judged_rows(BATCH, judged_by_rules(values)).to_pylist()
+    assert [(row["validation_status"], row["version"]) for row in rows] == [
+        ("failed", "2.1"),
+        ("failed", ""),
+        ("failed", ""),
+    ]
+
+
 def test_no_messages_make_an_empty_table_of_the_same_schema() -> None:
     assert judged_rows(BATCH, []).schema == arrow_schema(STAGING)
 

@@ -45,6 +45,7 @@ LETTERS = st.builds(
     event_type=st.none() | st.sampled_from(sorted(EVENT_TYPES)),
     source=st.none() | st.text(min_size=1, max_size=20),
     event_timestamp=st.none() | MOMENTS,
+    event_version=st.none() | messages.VERSION,
 )
 quickly = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 PLACE = {
@@ -75,6 +76,13 @@ def test_whatever_is_rejected_comes_back_byte_for_byte(value: bytes | None) -> N
         assert line == to_line(dead_letter(judge(value), value=value, **PLACE))
         assert from_line(line).value == value
         SCHEMA.validate(json.loads(line))
+
+
+def test_an_envelope_written_before_letters_had_a_version_is_read_and_keeps_the_schema() -> None:
+    envelope = json.loads(to_line(dead_letter(judge(b"?"), value=b"?", **PLACE)))
+    del envelope["event"]["version"]
+    SCHEMA.validate(envelope)
+    assert from_line(json.dumps(envelope).encode()).event_version is None
 
 
 def test_the_schema_names_exactly_the_reasons_and_event_types() -> None:

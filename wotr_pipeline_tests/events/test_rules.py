@@ -344,14 +344,22 @@ def test_oddities_are_warnings(changes: dict[str, str], warnings: tuple[EventWar
 
 
 def test_a_rejected_event_tells_what_could_be_read_and_nothing_else() -> None:
-    verdict = judge(message(payload__ip_address='"secret-7f3a"'))
+    verdict = judge(message(payload__ip_address='"secret-7f3a"', payload__version='"2.1"'))
     assert isinstance(verdict, Rejected)
     assert (verdict.id, verdict.event_type, verdict.source) == ("e-1", "api_call", "svc")
+    assert verdict.version == "2.1"
     assert verdict.timestamp == datetime(2026, 11, 23, 8, tzinfo=UTC)
     assert "secret" not in verdict.message + verdict.field
     unreadable = judge(message(id="5", timestamp='"soon"', payload__event_type='"x"', payload__source='""'))
     assert isinstance(unreadable, Rejected)
     assert (unreadable.id, unreadable.event_type, unreadable.source, unreadable.timestamp) == (None,) * 4
+
+
+@pytest.mark.parametrize("version", ["null", '""', '"1"', "1.0", "[]", ABSENT])
+def test_a_rejected_event_has_no_version_that_it_does_not_say_readably(version: str) -> None:
+    verdict = judge(message(id="5", payload__version=version))
+    assert isinstance(verdict, Rejected)
+    assert verdict.version is None
 
 
 def test_no_message_and_no_field_repeats_the_events_content() -> None:
