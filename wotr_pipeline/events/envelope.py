@@ -114,9 +114,9 @@ def to_line(letter: DeadLetter) -> bytes:
             "version": letter.event_version,
         },
         "message": {
-            "key": _encode(letter.key),
-            "headers": [{"name": name, "value": _encode(value)} for name, value in letter.headers],
-            "value": _encode(letter.value),
+            "key": encode_bytes(letter.key),
+            "headers": [{"name": name, "value": encode_bytes(value)} for name, value in letter.headers],
+            "value": encode_bytes(letter.value),
         },
     }
     return orjson.dumps(envelope, option=orjson.OPT_APPEND_NEWLINE)
@@ -144,9 +144,9 @@ def from_line(line: bytes) -> DeadLetter:
             offset=position["offset"],
             kafka_timestamp=datetime.fromisoformat(position["timestamp"]),
             batch_id=position["batch_id"],
-            value=_decode(message["value"]),
-            key=_decode(message["key"]),
-            headers=tuple((header["name"], _decode(header["value"])) for header in message["headers"]),
+            value=decode_bytes(message["value"]),
+            key=decode_bytes(message["key"]),
+            headers=tuple((header["name"], decode_bytes(header["value"])) for header in message["headers"]),
             event_id=event["id"],
             event_type=event["event_type"],
             source=event["source"],
@@ -163,7 +163,7 @@ def _moment_to_text(moment: datetime, precision: str) -> str:
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
-def _encode(value: bytes | None) -> dict[str, object] | None:
+def encode_bytes(value: bytes | None) -> dict[str, object] | None:
     """Bytes as text where they are UTF-8, else as base64; the encoding is said, and the size in bytes."""
     if value is None:
         return None
@@ -174,7 +174,7 @@ def _encode(value: bytes | None) -> dict[str, object] | None:
         return {"encoding": "base64", "size_bytes": len(value), "text": text}
 
 
-def _decode(encoded: dict[str, Any] | None) -> bytes | None:
+def decode_bytes(encoded: dict[str, Any] | None) -> bytes | None:
     if encoded is None:
         return None
     if encoded["encoding"] == "utf-8":

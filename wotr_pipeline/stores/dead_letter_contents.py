@@ -164,7 +164,9 @@ class LetterContents:
     def _line(self, key: str, number: int, name: str) -> bytes:
         lines = self._lines(key)
         if number >= len(lines):
-            raise PermanentError(f"{self._objects.uri(key)} has no line {number + 1}, where {name} should lie.")
+            raise PermanentError(
+                f"{self._objects.uri(key)} has no line {number + 1}, where {name} should lie."
+            )
         return lines[number]
 
     def _read_lines(self, key: str) -> list[bytes]:
@@ -187,7 +189,7 @@ def _found(letter: DeadLetter, name: str, line: int) -> Found:
         rules_version=_clean(letter.rules_version),
         source=_clean(letter.source),
         event_type=_clean(letter.event_type),
-        version=_clean(letter.version),
+        version=_clean(letter.event_version),
         event_id=_clean(letter.event_id),
         size=len(letter.value or b""),
         arrived_at=letter.kafka_timestamp,
@@ -234,7 +236,14 @@ def _received(record: ReceivedRecord, topic: str, partition: int) -> DeadLetter:
     except EnvelopeError:
         reason, field, message, verdict = _verdict(record.value)
     rejected = Rejected(
-        reason, field, message, verdict.id, verdict.event_type, verdict.source, verdict.timestamp, verdict.version
+        reason,
+        field,
+        message,
+        verdict.id,
+        verdict.event_type,
+        verdict.source,
+        verdict.timestamp,
+        verdict.version,
     )
     return dead_letter(rejected, value=record.value, key=record.key, headers=record.headers, **place)
 

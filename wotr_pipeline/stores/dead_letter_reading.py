@@ -52,6 +52,12 @@ class LetterReading:
         """Close the connections."""
         self._engine.dispose()
 
+    def now(self) -> datetime:
+        """The database's clock, which every time in the register is of."""
+        with translated("tell the time"), self._engine.connect() as connection:
+            now: datetime = connection.scalars(sa.select(sa.func.now())).one()
+            return now
+
     def letter(self, name: str) -> Letter:
         """One letter.
 

@@ -352,7 +352,7 @@ class DeadLetterRegister(LetterReading):
     def fixed(self, versions: Sequence[tuple[int, str, int]], who: str, why: str) -> int:
         """Note new versions, (letter's id, object, line), of letters that are NEW or QUARANTINED."""
         rows = [{"id": number, "key": key, "at": line} for number, key, line in versions]
-        given = sa.func.json_to_recordset(sa.cast(orjson.dumps(rows).decode(), sa.JSON)).table_valued(
+        given = sa.func.json_to_recordset(sa.cast(sa.literal(rows, sa.JSON), sa.JSON)).table_valued(
             sa.column("id", sa.BigInteger), sa.column("key", sa.Text), sa.column("at", sa.Integer),
             name="given",
         ).render_derived(with_types=True)  # fmt: skip

@@ -129,5 +129,7 @@ class Repairs:
 def _attempted(repair: Repair, letter: Letter, content: Content) -> Repaired | NotRepaired:
     topic, _, position = letter.name.partition(":")
     partition, _, offset = position.partition(":")
-    numbers = (int(partition), int(offset)) if partition.isdecimal() and offset.isdecimal() else (0, letter.line)
+    numbers = (
+        (int(partition), int(offset)) if partition.isdecimal() and offset.isdecimal() else (0, letter.line)
+    )
     return attempt(repair, content.value, RepairContext(letter.arrived_at, topic, *numbers))

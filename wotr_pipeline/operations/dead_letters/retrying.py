@@ -22,7 +22,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -109,7 +109,7 @@ class Retry:
                 retry or triage.
             PermanentError: a store refuses.
         """
-        started = datetime.now(UTC)
+        started = self._register.now()
         done = Retried(applied=True)
         with self._register.exclusively("retry"):
             done.resumed = self._resume()
@@ -140,7 +140,7 @@ class Retry:
             return 0
 
     def _resume(self) -> int:
-        return self._send(self._register.unsent())
+        return 0 if self._register.switch().stopped else self._send(self._register.unsent())
 
     def _worklist(self, wanted: LetterFilter, done: Retried, *, force: bool) -> list[int]:
         """Row numbers of what is to be sent: frozen before the first is."""
@@ -192,19 +192,17 @@ class Retry:
         return ""
 
     def _wait_for_verdicts(self, started: datetime, seconds: float) -> bool:
-        """Whether every attempt since ``started`` has its verdict; waits while some come in."""
-        before = -1
-        while (waiting := self._without_verdict(started)) and waiting != before:
-            before = waiting
+        """Whether every attempt since ``started`` has its verdict within ``seconds`` of the last one that came."""
+        waiting = self._without_verdict(started)
+        while waiting:
+            fewer = retry_if_result(waiting.__le__)
             try:
-                Retrying(
-                    stop=stop_after_delay(seconds),
-                    wait=wait_fixed(0.5),
-                    retry=retry_if_result(lambda left, before=before: left >= before),
-                )(self._without_verdict, started)
+                waiting = Retrying(stop=stop_after_delay(seconds), wait=wait_fixed(0.5), retry=fewer)(
+                    self._without_verdict, started
+                )
             except RetryError:
                 return False
-        return waiting == 0
+        return True
 
     def _without_verdict(self, started: datetime) -> int:
         self._triage.settle()
@@ -215,7 +213,7 @@ class Retry:
         most = self._settings.wotr_retries_per_minute
 
         def too_many() -> bool:
-            begun = sum(self._register.outcomes(datetime.now(UTC) - timedelta(minutes=1)).values())
+            begun = sum(self._register.outcomes(self._register.now() - timedelta(minutes=1)).values())
             return begun > 0 and begun + wanted > most
 
         Retrying(wait=wait_fixed(1), stop=stop_after_delay(3600), retry=retry_if_result(bool))(too_many)

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import Batch
@@ -54,7 +55,9 @@ class Triaged:
     @property
     def anything(self) -> bool:
         """Whether it had something to do."""
-        return bool(self.batches or self.received or self.others or self.problems) or self.settled != Settled()
+        return (
+            bool(self.batches or self.received or self.others or self.problems) or self.settled != Settled()
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ class Triage:
     """One triage, or several one after the other, by ``who``."""
 
     def __init__(
-        self, settings: Settings, register: DeadLetterRegister, objects: ObjectStore, who: str, log: logging.Logger
+        self,
+        settings: Settings,
+        register: DeadLetterRegister,
+        objects: ObjectStore,
+        who: str,
+        log: logging.Logger,
     ) -> None:
         self._settings = settings
         self._register = register
@@ -207,12 +215,12 @@ class Triage:
                 done.others += len(found)
 
 
-def _foreign(rows: list[dict[str, object]]) -> list[ReceivedRecord]:
+def _foreign(rows: list[dict[str, Any]]) -> list[ReceivedRecord]:
     """The records that this pipeline did not put there itself."""
     records = []
     for row in rows:
-        headers = tuple((h["name"], h["value"]) for h in row["headers"] or ())  # type: ignore[index]
+        headers = tuple((header["name"], header["value"]) for header in row["headers"] or ())
         if PUBLISHED_HEADER not in dict(headers):
             moment = row["kafka_timestamp"] or datetime.now(UTC)
-            records.append(ReceivedRecord(row["kafka_offset"], moment, row["value"], row["key"], headers))  # type: ignore[arg-type]
+            records.append(ReceivedRecord(row["kafka_offset"], moment, row["value"], row["key"], headers))
     return records
