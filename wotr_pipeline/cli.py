@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 a server or a store failed; 2 the settings or the command 
 3 ``wotr status`` found a server that is not ready.
 """
 
+import getpass
 import os
 import shlex
 import subprocess
@@ -45,6 +46,20 @@ class _Group(click.Group):
         except (ServerError, StoreError) as error:
             click.echo(str(error), err=True)
             ctx.exit(1)
+
+
+class _DeadLetterCommands(click.Group):
+    """``wotr dlq``: its commands are imported when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from wotr_pipeline.operations.dead_letters.commands import DLQ
+
+        return DLQ.list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from wotr_pipeline.operations.dead_letters.commands import DLQ
+
+        return DLQ.get_command(ctx, cmd_name)
 
 
 @click.group(cls=_Group)
@@ -251,6 +266,14 @@ def init(data_dir: Path, partitions: int) -> None:
         f"There are the topics {settings.kafka_topic} and {settings.kafka_dlq_topic}, the bucket "
         f"{settings.minio_bucket}, the ledger's tables and those of {settings.clickhouse_db}."
     )
+
+
+@main.group(cls=_DeadLetterCommands)
+@click.option("--who", help="Who you are, for the history; by default your user name.")
+@click.pass_context
+def dlq(ctx: click.Context, who: str | None) -> None:
+    """Dead letters: see, understand, repair and send them again."""
+    ctx.obj = (ctx.obj, who or getpass.getuser())
 
 
 # These stand with what they do; their modules are quick to import.
