@@ -249,7 +249,9 @@ def transformations(reason: str | None, field: str) -> None:
 @click.option("--force", is_flag=True, help="Send those too that today's rules reject. They will come back.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the verdicts.")
 @click.pass_context
-def retry(ctx: click.Context, apply: bool, why: str | None, force: bool, wait: bool, **chosen: Any) -> None:
+def retry(
+    ctx: click.Context, /, apply: bool, why: str | None, force: bool, wait: bool, **chosen: Any
+) -> None:
     """Send NEW dead letters through Kafka again. Dry unless --apply: how many would pass now.
 
     Each goes once, however often this is called. The first hundred are waited for; if too few pass, the rest stays.

@@ -116,10 +116,10 @@ class Retry:
             worklist = self._worklist(wanted, done, force=force)
             waves = [worklist[:first_wave], *_pages(worklist[first_wave:], WAVE)]
             for number, wave in enumerate(waves):
+                self._wait_for_room(len(wave))
                 done.stopped = self._reason_to_stop(started, number, done, verdict_seconds)
                 if done.stopped:
                     break
-                self._wait_for_room(len(wave))
                 done.sent += self._send(self._register.begin(wave, self._who, why))
         if wait and not done.stopped:
             self._wait_for_verdicts(started, verdict_seconds)
@@ -209,12 +209,12 @@ class Retry:
         return self._register.outcomes(started).get("", 0)
 
     def _wait_for_room(self, wanted: int) -> None:
-        """Wait until the last minute's retries and these are within the bound."""
+        """Wait until the last minute's retries and these are within the bound, or retries are stopped."""
         most = self._settings.wotr_retries_per_minute
 
         def too_many() -> bool:
             begun = sum(self._register.outcomes(self._register.now() - timedelta(minutes=1)).values())
-            return begun > 0 and begun + wanted > most
+            return begun > 0 and begun + wanted > most and not self._register.switch().stopped
 
         Retrying(wait=wait_fixed(1), stop=stop_after_delay(3600), retry=retry_if_result(bool))(too_many)
 

@@ -24,7 +24,7 @@ from wotr_pipeline.stores.dead_letter_contents import (
     ReceivedRecord,
 )
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.errors import PermanentError, TransientError
+from wotr_pipeline.stores.errors import PermanentError, StoreError, TransientError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.kafka_records import RecordReader
@@ -120,15 +120,19 @@ class Triage:
         """Enter and settle everything there is.
 
         Raises:
-            TransientError: a store is away, or another triage is at work. What was entered stays entered.
-            PermanentError: a store refuses.
+            TransientError: the ledger or the object store is away, or another triage is at work. What was entered
+                stays entered.
+            PermanentError: the ledger refuses.
         """
         done = Triaged()
         with self._register.exclusively("triage"):
             self._enter_batches(done)
-            self._enter_received(done)
-            self._enter_others(done)
             done.settled += self._register.settle(self._who)
+            for enter in (self._enter_received, self._enter_others):
+                try:
+                    enter(done)
+                except StoreError as error:
+                    done.problems.append(str(error))
         return done
 
     def settle(self) -> Settled:
