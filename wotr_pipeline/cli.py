@@ -190,6 +190,26 @@ def account(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(0 if taken.balanced else 1)
 
 
+@main.command()
+@click.argument("event_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def trace(ctx: click.Context, event_id: str, as_json: bool) -> None:
+    """Show where one event is and how it came there; exit code 1 when nothing is known of it."""
+    import json
+
+    from wotr_pipeline.operations.trace import trace_event
+    from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+    from wotr_pipeline.stores.ledger import Ledger
+    from wotr_pipeline.stores.warehouse import Warehouse
+
+    settings = load_settings(wotr_data_dir=ctx.obj)
+    with Ledger(settings) as ledger, DeadLetterRegister(settings) as register:
+        found = trace_event(event_id, ledger, register, Warehouse(settings))
+    click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
+    ctx.exit(0 if found.known else 1)
+
+
 @main.command("run-etl")
 @click.pass_context
 def run_etl(ctx: click.Context) -> None:

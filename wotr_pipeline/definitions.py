@@ -11,14 +11,18 @@ import dagster as dg
 
 from wotr_pipeline.assets.curated import HOURLY, curated_assets
 from wotr_pipeline.assets.ingestion import ingestion_assets
+from wotr_pipeline.assets.open_dead_letters import open_dead_letters_asset
+from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
+from wotr_pipeline.operations.dead_letters.jobs import dead_letter_jobs
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 
 INGEST_JOB = "ingest_hour"
+TRIAGE_JOB = "triage_dead_letters"
 
 
 def build_definitions(
@@ -36,6 +40,14 @@ def build_definitions(
         description="Bring every unfinished batch of an arrival hour to ClickHouse and rebuild the hour's "
         "aggregates. The sensor launches it; launched by hand it also judges the hour anew.",
     )
+    open_dead_letters = open_dead_letters_asset(settings)
+    triage = dg.define_asset_job(
+        TRIAGE_JOB,
+        selection=dg.AssetSelection.assets(open_dead_letters),
+        description="Enter what was rejected into the register of dead letters, and give retries their verdict. The "
+        "sensor dead_letters launches it; launching it by hand is safe at any time.",
+        tags={"dagster/max_retries": "0"},
+    )
     automation = dg.AutomationConditionSensorDefinition(
         "curated_automation",
         target=dg.AssetSelection.assets("events_daily"),
@@ -43,10 +55,14 @@ def build_definitions(
         minimum_interval_seconds=60,
     )
     return dg.Definitions(
-        assets=[ingestion, *curated],
+        assets=[ingestion, *curated, open_dead_letters],
         asset_checks=checks,
-        jobs=[ingest_hour],
-        sensors=[kafka_offsets_sensor(settings, INGEST_JOB), automation],
+        jobs=[ingest_hour, triage, *dead_letter_jobs(settings)],
+        sensors=[
+            kafka_offsets_sensor(settings, INGEST_JOB),
+            *dead_letter_sensors(settings, TRIAGE_JOB),
+            automation,
+        ],
         schedules=standing_checks_schedule(settings, checks),
         resources={
             "ledger": Ledger(settings),

@@ -1,9 +1,9 @@
-"""Assets ``events_hourly``, ``source_stats`` and ``events_daily``: the aggregates people chart.
+"""Assets ``events_hourly``, ``source_stats``, ``dead_letters_hourly`` and ``events_daily``: what people chart.
 
 In: ``ingested_data`` (the day's table: ``events_hourly``). Out: small tables, a partition of which
 is rebuilt and swapped in one step, so a reader never sees half of it and repeating changes nothing.
 
-Belongs here: the three assets. Does not belong here: their SQL (``sql/refresh_*.sql``).
+Belongs here: the four assets. Does not belong here: their SQL (``sql/refresh_*.sql``).
 """
 
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.warehouse import Warehouse
 
 OWNERS = ["team:platform"]
-HOURLY = ("events_hourly", "source_stats")
+HOURLY = ("events_hourly", "source_stats", "dead_letters_hourly")
 SCRATCH = "curated_refresh"
 """The table in which a partition is rebuilt, one at a time."""
 
@@ -27,6 +27,9 @@ DESCRIPTIONS = {
     "Rebuilt for the hour by every ingest run; a backfill of the hour rebuilds it too.",
     "source_stats": "What each source sent in an arrival hour: events, failure share, sizes, versions and "
     "error codes. Look here first when one producer breaks.",
+    "dead_letters_hourly": "Rejected events by arrival hour, reason, field, source and version: how many, their share "
+    "of the source's events, first and last seen, and where three of them lie. What is still open of them: "
+    "open_dead_letters.",
     "events_daily": "Events by day of arrival and type, from events_hourly. Rebuilt within a minute or two "
     "after one of the day's hours changed, late data included.",
 }
@@ -51,7 +54,7 @@ def refresh(
 
 
 def curated_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The three assets, partitioned as ``settings`` say."""
+    """The four assets, partitioned as ``settings`` say."""
     return [*(_hourly(table, settings) for table in HOURLY), _daily(settings)]
 
 

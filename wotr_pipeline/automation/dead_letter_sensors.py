@@ -6,6 +6,7 @@ Concept: https://docs.dagster.io/guides/automate/sensors
 """
 
 import logging
+from itertools import islice
 
 import dagster as dg
 
@@ -33,17 +34,12 @@ def sweep(
     Raises:
         TransientError, PermanentError: a store is away or refuses; the sweep begins at ``cursor`` again.
     """
-    noted = listed = 0
-    page: list[tuple[str, int]] = []
-    for info in objects.list(DEAD_LETTERS, after=cursor):
-        page.append((info.key, info.size))
-        listed += 1
-        if len(page) == PAGE or listed == most:
-            noted += _note(register, page)
-            page = []
-        if listed == most:
-            return info.key, noted
-    return "", noted + _note(register, page)
+    infos = list(islice(objects.list(DEAD_LETTERS, after=cursor), most))
+    noted = sum(
+        _note(register, [(info.key, info.size) for info in infos[start : start + PAGE]])
+        for start in range(0, len(infos), PAGE)
+    )
+    return infos[-1].key if len(infos) == most else "", noted
 
 
 def _note(register: DeadLetterRegister, page: list[tuple[str, int]]) -> int:

@@ -93,6 +93,8 @@ class Batch:
     validated_at: datetime | None = None
     loaded_at: datetime | None = None
     not_before: datetime | None = None
+    run_id: str | None = None
+    """The run that worked on it last; ``claimed_by`` is only set while one does."""
     id: int = 0
     """The row's number: it stays when a split changes the batch's name, and it names the batch's lock."""
 

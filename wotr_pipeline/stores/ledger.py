@@ -193,6 +193,13 @@ class Ledger:
             raise PermanentError(f"The ledger has no batch {batch_id}.")
         return found[0]
 
+    def accepted_by_gateway(self, event_id: str) -> datetime | None:
+        """When the gateway accepted an event of this id, or None if it did not."""
+        query = sa.text("SELECT created_at FROM ingest_meta WHERE id = :id")
+        with translated("look for an id"), self._engine.connect() as connection:
+            accepted: datetime | None = connection.scalar(query, {"id": event_id})
+            return accepted
+
     def batches(self, hour: datetime) -> list[Batch]:
         """All batches of an arrival hour, in the order of offsets."""
         return self._read(batches.c.hour == hour)

@@ -80,6 +80,7 @@ batches = sa.Table(
     sa.Column("loaded_at", _moment),
     sa.Column("not_before", _moment),
     sa.Column("letters_generation", sa.Integer),
+    sa.Column("run_id", sa.Text),
 )
 COLUMNS = [batches.c[field.name] for field in fields(Batch)]
 """The columns that make a ``Batch``."""

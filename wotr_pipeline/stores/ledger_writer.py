@@ -130,6 +130,7 @@ class LedgerWriter:
                 "attempts": batch.attempts + 1,
                 "crashes": crashes,
                 "claimed_by": self.run_id,
+                "run_id": self.run_id,
             }
             return update(connection, batch, started | {"claimed_at": sa.func.now()})
 

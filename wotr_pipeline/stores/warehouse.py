@@ -21,7 +21,7 @@ from wotr_pipeline.stores.errors import PermanentError, TransientError
 
 Parameter = str | int | float | list[str] | list[int]
 
-TABLES = ("ingested_data", "events_hourly", "events_daily", "source_stats")
+TABLES = ("ingested_data", "events_hourly", "events_daily", "source_stats", "dead_letters_hourly")
 
 TRANSIENT_CODES = frozenset(
     {

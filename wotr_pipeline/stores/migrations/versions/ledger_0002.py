@@ -24,6 +24,7 @@ def upgrade() -> None:
             comment="generation whose dead letters are in the register; another one than `generation`: not yet",
         ),
     )
+    op.add_column("ingest_batches", sa.Column("run_id", sa.Text, comment="run that worked on the batch last"))
     op.create_index(
         "ingest_batches_letters",
         "ingest_batches",

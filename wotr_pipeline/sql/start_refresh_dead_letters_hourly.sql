@@ -1,0 +1,1 @@
+CREATE TABLE curated_refresh AS dead_letters_hourly
