@@ -93,7 +93,7 @@ def reconcile_hour(
     findings = [
         *_row_findings(loaded, after, table_rows),
         *_raw_findings([batch for batch in still if batch.raw_key], after, listed, objects),
-        *_dead_letter_findings(loaded, objects),
+        *_dead_letter_findings(loaded, ledger, objects),
     ]
     loaded_ids = {batch.batch_id for batch in loaded}
     return Reconciliation(
@@ -164,8 +164,10 @@ def _raw_findings(
         )
 
 
-def _dead_letter_findings(loaded: Iterable[Batch], objects: ObjectStore) -> Iterator[Finding]:
+def _dead_letter_findings(loaded: Iterable[Batch], ledger: Ledger, objects: ObjectStore) -> Iterator[Finding]:
     rejecting = [batch for batch in loaded if batch.rejected]
+    pruned = ledger.pruned_objects([batch.dead_letters_key for batch in rejecting if batch.dead_letters_key])
+    rejecting = [batch for batch in rejecting if batch.dead_letters_key not in pruned]
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
         for batch, lines in zip(rejecting, pool.map(lambda b: _lines(b, objects), rejecting), strict=True):
             if lines != batch.rejected:

@@ -44,6 +44,8 @@ class Account:
     """Records in the raw objects of landed batches."""
     valid_rows: int
     failed_rows: int
+    pruned: int = 0
+    """Rejected records whose envelopes were deleted on purpose, long after they were closed."""
     failed_by_reason: Mapping[str, int] = field(default_factory=dict)
     """Failed rows in ClickHouse, by reason code."""
     dead_letters_by_reason: Mapping[str, int] = field(default_factory=dict)
@@ -71,14 +73,15 @@ class Account:
             ("valid + rejected", self.valid + self.rejected, "records in the ledger", self.records),
             ("valid rows", self.valid_rows, "valid - duplicates", self.valid - self.duplicates),
             ("failed rows", self.failed_rows, "rejected", self.rejected),
-            ("dead letters", self.dead_letters, "rejected", self.rejected),
+            ("dead letters", self.dead_letters, "rejected - pruned", self.rejected - self.pruned),
         )
         for left, found, right, expected in sums:
             if found != expected:
                 yield f"{left} are {found}, {right} {expected}: a difference of {found - expected}"
         for reason in sorted({*self.failed_by_reason, *self.dead_letters_by_reason}):
             rows, letters = self.failed_by_reason.get(reason, 0), self.dead_letters_by_reason.get(reason, 0)
-            if rows != letters:
+            # Of pruned ones only their number is known.
+            if letters > rows or (letters < rows and not self.pruned):
                 yield f"reason {reason}: {rows} failed rows, {letters} dead letters"
 
     @property
@@ -133,6 +136,7 @@ class Account:
             yield (
                 f"It balances: {self.produced:,} produced = {self.valid_rows:,} loaded "
                 f"+ {self.duplicates:,} duplicates + {self.dead_letters:,} dead letters"
+                + (f" + {self.pruned:,} pruned ones" if self.pruned else "")
                 + (f" + {without_record:,} offsets without a record" if without_record else "")
             )
 
@@ -154,6 +158,7 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
     )
     planned = sum(batch.offsets for batch in batches)
     rows = warehouse.select("account_rows", {"batches": f"{topic}:"}).to_pylist()
+    pruned = ledger.pruned_objects([batch.dead_letters_key for batch in batches if batch.dead_letters_key])
     failed = {row["reason"]: row["rows"] for row in rows if row["status"] == "failed"}
     return Account(
         produced=planned + behind,
@@ -169,6 +174,7 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
         object_records=_object_records(settings, warehouse, landed),
         valid_rows=sum(row["rows"] for row in rows if row["status"] == "valid"),
         failed_rows=sum(failed.values()),
+        pruned=sum(batch.rejected or 0 for batch in batches if batch.dead_letters_key in pruned),
         failed_by_reason=failed,
         dead_letters_by_reason=_dead_letters(settings, warehouse, batches),
     )

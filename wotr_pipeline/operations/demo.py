@@ -129,4 +129,5 @@ def farewell(settings: Settings, dagster: str) -> Iterator[str]:
         """GROUP BY event_type FORMAT PrettyCompact\""""
     )
     yield "The account     wotr account"
+    yield f"Dead letters    wotr dlq stats   ({settings.runbook('runbook/dead-letters.md')})"
     yield "Stop            make down   (keeps all data; make up continues)"

@@ -264,15 +264,6 @@ class LetterReading:
         with translated("look for what may be pruned"), self._engine.connect() as connection:
             return list(connection.scalars(sa.text(statement("prunable_objects")), {"before": before}))
 
-    def pruned(self, keys: Sequence[str]) -> set[str]:
-        """Which of the objects were pruned on purpose."""
-        query = sa.select(letters.c.object_key).where(
-            letters.c.object_key == sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text))),
-            letters.c.pruned_at.is_not(None),
-        )
-        with translated("see what was pruned"), self._engine.connect() as connection:
-            return set(connection.scalars(query))
-
     def _letters(self, condition: sa.ColumnElement[bool]) -> list[Letter]:
         order = (letters.c.object_key, letters.c.line)
         with translated("read dead letters"), self._engine.connect() as connection:

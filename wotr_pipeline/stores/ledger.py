@@ -69,6 +69,7 @@ from .batch import (
     PlannedRange,
     StateSummary,
 )
+from .dead_letter_tables import letters
 from .errors import PermanentError
 from .ledger_database import COLUMNS, LockClass, batch_of, batches, connect, migrate, translated
 from .ledger_planning import chains_of, insert, new_ranges
@@ -220,6 +221,15 @@ class Ledger:
             chains = chains_of(connection, topic)
             waiting = {row.partition: row.offset for row in connection.execute(query)}
         return {partition: waiting.get(partition, chain.next_offset) for partition, chain in chains.items()}
+
+    def pruned_objects(self, keys: Sequence[str]) -> set[str]:
+        """Which of these objects of dead letters were deleted on purpose."""
+        query = sa.select(letters.c.object_key).where(
+            letters.c.object_key == sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text))),
+            letters.c.pruned_at.is_not(None),
+        )
+        with translated("see what was pruned"), self._engine.connect() as connection:
+            return set(connection.scalars(query))
 
     def unfinished(self, topic: str, hour: datetime | None = None) -> list[Batch]:
         """Batches with something left to do, also those whose ``not_before`` is to come."""

@@ -9,13 +9,18 @@ from wotr_pipeline.automation.dead_letter_sensors import sweep
 from wotr_pipeline.events.envelope import dead_letter, to_line
 from wotr_pipeline.events.reasons import Reason
 from wotr_pipeline.events.rules import Rejected
+from wotr_pipeline.operations.account import account
 from wotr_pipeline.operations.dead_letters.pruning import prune
 from wotr_pipeline.stores.dead_letter import LetterFilter, LetterState, Origin
 from wotr_pipeline.stores.dead_letter_contents import LetterContents
 from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.operations.dead_letters.conftest import EPOCH
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, copies, epoch_event, send
-from wotr_pipeline_tests.produced import event
+from wotr_pipeline_tests.produced import BAD, event
 
 ENVELOPE = to_line(
     dead_letter(
@@ -136,3 +141,7 @@ def test_content_of_closed_letters_is_pruned_and_the_letters_stay(rejected: Desk
     with pytest.raises(PermanentError, match="pruned"):
         LetterContents(rejected.objects).content(pruned)
     assert not list(rejected.objects.list("dead-letters/"))
+    settings = rejected.settings
+    with Ledger(settings) as ledger, KafkaOffsets(settings) as offsets:
+        taken = account(settings, ledger, Warehouse(settings), offsets)
+    assert (taken.balanced, taken.pruned, taken.dead_letters) == (True, len(EPOCH) + len(BAD), 0)
