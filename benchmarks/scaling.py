@@ -14,7 +14,7 @@ from benchmarks.servers import place
 from wotr_pipeline.servers.lifecycle import Platform
 
 TOLERANCE = 0.10
-BATCH_EVENTS = 100_000
+BATCH_EVENTS = 25_000
 
 
 def measure(platform: Platform, topic: str) -> Carried:

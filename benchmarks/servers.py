@@ -17,6 +17,7 @@ import psycopg2
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pydantic import SecretStr
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.cli import migrate
 from wotr_pipeline.config import Settings, load_settings
@@ -62,6 +63,14 @@ def create_topic(settings: Settings, name: str) -> str:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
         created.result(timeout=30)
+
+    def partitions() -> int:
+        # The controller has it; the broker learns of it a moment later.
+        return len(admin.list_topics(name, timeout=10).topics[name].partitions)
+
+    Retrying(
+        stop=stop_after_delay(30), wait=wait_fixed(0.05), retry=retry_if_result(lambda n: n < PARTITIONS)
+    )(partitions)
     return name
 
 

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 30.0
 """How long a read goes on without a single record before it gives up."""
-AHEAD_BYTES = 128 * 1024**2
+AHEAD_BYTES = 32 * 1024**2
 """How much librdkafka fetches ahead and holds in memory; with 16 MiB it stalls between fetches."""
 POLL_SECONDS = 0.1
 ASK_SECONDS = 10.0
