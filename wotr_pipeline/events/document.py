@@ -16,8 +16,10 @@ import orjson
 from . import contract
 from .reasons import Reason
 
-BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
-_STRING = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\n\r]*+:)?', re.DOTALL)
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+BRACKET = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL)
+_KEY = re.compile(rb"(" + STRING + rb")[ \t\n\r]*+:[ \t\n\r]*+(?:" + STRING + rb")?", re.DOTALL)
+"""With the value, if that is a string: no key is looked for inside one."""
 _HUGE_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)[1-9][0-9]{299,}(?![0-9.eE])")
 
 Path = tuple[str, ...]
@@ -44,20 +46,32 @@ class Layout:
     depth: int = 0
     repeated_key: str | None = None
     """Path of the first key that is there twice; of its object, if the contract does not know the key."""
-    _keys: set[Path] = field(default_factory=set)
+    _keys: dict[Path, set[bytes]] = field(default_factory=dict)
 
     def note_keys(self, parent: Path, text: bytes) -> str:
         """Record the keys in a bracket-free piece of an object; gives the last one, or ''."""
-        key = ""
-        for token, colon in _STRING.findall(text):
-            if colon:
-                key = key_text(token)
-                path = (*parent, key)
-                is_known = path in contract.KNOWN_PATHS
-                if path in self._keys and self.repeated_key is None and (is_known or parent != _DATA):
-                    self.repeated_key = ".".join(path if is_known else parent)
-                self._keys.add(path)
-        return key
+        tokens = _KEY.findall(text)
+        if not tokens:
+            return ""
+        if b"\\" in text:
+            tokens = [b'"%s"' % key_text(token).encode("utf-8", "surrogatepass") for token in tokens]
+        seen = self._keys.setdefault(parent, set())
+        expected = len(seen) + len(tokens)
+        earlier = seen.copy() if seen else ()
+        seen.update(tokens)
+        if len(seen) != expected and self.repeated_key is None:
+            self._note_repeated(parent, tokens, set(earlier))
+        key: bytes = tokens[-1]
+        return key[1:-1].decode("utf-8", "replace")
+
+    def _note_repeated(self, parent: Path, tokens: list[bytes], seen: set[bytes]) -> None:
+        for token in tokens:
+            path = (*parent, token[1:-1].decode("utf-8", "replace"))
+            is_known = path in contract.KNOWN_PATHS
+            if token in seen and (is_known or parent != _DATA):
+                self.repeated_key = ".".join(path if is_known else parent)
+                return
+            seen.add(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,26 +16,26 @@ from typing import cast
 import orjson
 
 from . import contract
-from .document import BRACKET, DocumentError, Path, key_text, read_document
+from .document import BRACKET, STRING, DocumentError, Path, key_text, read_document
 from .reasons import Reason
 from .refusals import Refusal, RepairError
 
 _SPACE = rb"[ \t\n\r]*+"
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _MEMBER = re.compile(
     _SPACE
+    + b",?"
+    + _SPACE
     + b"("
-    + _STRING
+    + STRING
     + b")"
     + _SPACE
     + b":"
     + _SPACE
     + b"("
-    + _STRING
+    + STRING
     + rb'|[^ \t\n\r,{}\[\]"]++|[{\[])',
     re.DOTALL,
 )
-_SEPARATOR = re.compile(_SPACE + b"([,}])")
 _SPACE_AND_COMMA = re.compile(_SPACE + b"," + _SPACE)
 _PAYLOAD: Path = ("payload",)
 _REFUSALS = {
@@ -44,13 +44,8 @@ _REFUSALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where a member lies in the message: its key's first byte, its value's first and the one after its last."""
-
-    start: int
-    value_start: int
-    end: int
+Span = tuple[int, int, int]
+"""Where a member lies in the message: its key's first byte, its value's first and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +66,16 @@ class Members:
 
     def token(self, path: Path) -> bytes:
         """The text of a member's value as it was written; empty if it is absent."""
-        span = self.spans.get(path)
-        return self.text[span.value_start : span.end] if span else b""
+        _, start, end = self.spans.get(path, (0, 0, 0))
+        return self.text[start:end]
 
     def replaced(self, changes: Mapping[Path, bytes]) -> bytes:
         """The message with other texts for the values of members that are there."""
         text = self.text
-        spans = sorted(((self.spans[path], token) for path, token in changes.items()), key=_from_the_end)
-        for span, token in spans:
-            text = text[: span.value_start] + token + text[span.end :]
+        # From the last to the first, so that the places of those before stay right.
+        for path in sorted(changes, key=self.spans.__getitem__, reverse=True):
+            _, start, end = self.spans[path]
+            text = text[:start] + changes[path] + text[end:]
         return text
 
     def with_value(self, name: str, token: bytes) -> bytes:
@@ -92,8 +88,8 @@ class Members:
 
     def removed(self, path: Path) -> bytes:
         """The message without a member that is there."""
-        span = self.spans[path]
-        before, after = self.text[: span.start], self.text[span.end :]
+        start, _, end = self.spans[path]
+        before, after = self.text[:start], self.text[end:]
         if (comma := _SPACE_AND_COMMA.match(after)) is not None:
             return before + after[comma.end() :]
         return before.rstrip(b" \t\n\r").removesuffix(b",") + after
@@ -125,10 +121,6 @@ def read_json(value: bytes) -> object:
         raise RepairError(_REFUSALS.get(error.reason, Refusal.NOT_JSON), error.message) from None
 
 
-def _from_the_end(change: tuple[Span, bytes]) -> int:
-    return -change[0].start
-
-
 def _read(text: bytes, position: int, parent: Path, spans: dict[Path, Span]) -> int:
     """Note the members of the object that starts before ``position``; gives the place after its last byte."""
     while (match := _MEMBER.match(text, position)) is not None:
@@ -141,13 +133,8 @@ def _read(text: bytes, position: int, parent: Path, spans: dict[Path, Span]) -> 
             end = _read(text, end, path, spans)
         elif match[2] in (b"{", b"["):
             end = _end_of(text, value_start)
-        spans[path] = Span(match.start(1), value_start, end)
-        separator = _SEPARATOR.match(text, end)
-        if separator is None:
-            raise AssertionError("in a JSON document a member is followed by a comma or a brace")
-        position = separator.end()
-        if separator[1] == b"}":
-            return position
+        spans[path] = (match.start(1), value_start, end)
+        position = end
     return text.index(b"}", position) + 1
 
 

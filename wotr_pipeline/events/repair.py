@@ -166,7 +166,8 @@ def _compiled(operations: str) -> tuple[_Operation, ...]:
             Refusal.INVALID_REPAIR, f"the patch is longer than {MAX_REPAIRED_BYTES:,} characters"
         )
     try:
-        items = verbatim.read(operations.encode("utf-8", "surrogatepass"))
+        items = verbatim.read(operations.encode("utf-8", "surrogatepass"), only_json=True)
+        verbatim.write(items)  # Now, and not at the first message.
     except RepairError as error:
         raise RepairError(Refusal.INVALID_REPAIR, f"the patch: {error.message}") from None
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_OPERATIONS:

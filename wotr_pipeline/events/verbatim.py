@@ -50,20 +50,26 @@ def is_deep(text: bytes) -> bool:
         return True
 
 
-def read(text: bytes) -> object:
+def read(text: bytes, *, only_json: bool = False) -> object:
     """The value of a JSON text: Number for each number, and dict, list, str, bool or None.
+
+    With ``only_json``, NaN and Infinity are refused, as JSON does.
 
     Raises:
         RepairError: NOT_JSON, DUPLICATE_KEY or NESTING_TOO_DEEP.
     """
+    try:
+        characters = text.decode()
+    except UnicodeDecodeError:
+        raise RepairError(Refusal.NOT_JSON, "not UTF-8") from None
     if is_deep(text):
         raise RepairError(Refusal.NESTING_TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
     try:
-        return _DECODER.decode(text.decode())
-    except UnicodeDecodeError:
-        raise RepairError(Refusal.NOT_JSON, "not UTF-8") from None
+        return (_STRICT_DECODER if only_json else _DECODER).decode(characters)
     except json.JSONDecodeError as error:
         raise RepairError(Refusal.NOT_JSON, f"not JSON, near character {error.pos + 1}") from None
+    except RecursionError:  # The caller's own stack is nearly full.
+        raise RepairError(Refusal.NESTING_TOO_DEEP, "nested too deep for this place") from None
 
 
 def write(value: object) -> bytes:
@@ -76,7 +82,7 @@ def write(value: object) -> bytes:
         return orjson.dumps(value, _as_written, orjson.OPT_PASSTHROUGH_DATACLASS)
     except orjson.JSONEncodeError:
         problem = "a text with half a character, or nested too deep"
-        raise RepairError(Refusal.NOT_JSON, f"the result cannot be written: {problem}") from None
+        raise RepairError(Refusal.NOT_JSON, f"it cannot be written: {problem}") from None
 
 
 def _as_written(value: object) -> orjson.Fragment:
@@ -92,6 +98,13 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
+def _no_constant(_: str) -> object:
+    raise RepairError(Refusal.NOT_JSON, "NaN and Infinity are no numbers of JSON")
+
+
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=Number
+)
+_STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_no_constant
 )
