@@ -14,6 +14,7 @@ from wotr_pipeline.assets.ingestion import ingestion_assets
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
+from wotr_pipeline.operations.recovery_job import recovery_job
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -45,7 +46,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[ingestion, *curated],
         asset_checks=checks,
-        jobs=[ingest_hour],
+        jobs=[ingest_hour, recovery_job(settings)],
         sensors=[kafka_offsets_sensor(settings, INGEST_JOB), automation],
         schedules=standing_checks_schedule(settings, checks),
         resources={
