@@ -12,8 +12,6 @@ import click
 
 from wotr_pipeline.config import load_settings
 from wotr_pipeline.stores.ledger import Ledger
-from wotr_pipeline.stores.objects import ObjectStore
-from wotr_pipeline.stores.warehouse import Warehouse
 
 HOUR_FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d-%H:%M")
 
@@ -61,6 +59,8 @@ def recover(
     # Imported here: the command line stays quick for every other command.
     from wotr_pipeline.operations.recovery import Hours, Recovery, Stores
     from wotr_pipeline.operations.recovery_report import HEADINGS
+    from wotr_pipeline.stores.objects import ObjectStore
+    from wotr_pipeline.stores.warehouse import Warehouse
 
     if everything == (first is not None and last is not None) or (everything and (first or last)):
         raise click.UsageError("Name the hours with --from and --to, or take --all.")

@@ -207,27 +207,23 @@ class Loader:
         offsets = self._duplicate_offsets(batch)
         if left_out is None or offsets == left_out:
             return offsets
-        self._leave_out(batch, left_out, where, taken=not set(offsets).issubset(left_out))
+        table = left_out_table(batch)
+        self._warehouse.execute("drop_table", {"table": table})
+        self._warehouse.execute("create_left_out", {"table": table})
+        self._warehouse.insert(table, pa.table({"kafka_offset": pa.array(left_out, pa.int64())}))
+        tables = {**where, "duplicates": duplicates_table(batch), "left_out": table}
+        # In a replacement the batches whose ids are in question are added one after the other, in order.
+        if target == INGESTED_DATA and not set(offsets).issubset(left_out):
+            takers = self._warehouse.select("find_takers", tables)["batch_id"].to_pylist()
+            if takers:
+                raise IdsTakenError(batch, takers)
+        self._warehouse.execute("add_left_out", tables)
         return self._duplicate_offsets(batch)
 
     def _duplicate_offsets(self, batch: Batch) -> list[int]:
         found = self._warehouse.select("duplicate_offsets", {"table": duplicates_table(batch)})
         offsets: list[int] = found["kafka_offset"].to_pylist()
         return offsets
-
-    def _leave_out(
-        self, batch: Batch, left_out: Sequence[int], where: dict[str, Parameter], *, taken: bool
-    ) -> None:
-        table = left_out_table(batch)
-        self._warehouse.execute("drop_table", {"table": table})
-        self._warehouse.execute("create_left_out", {"table": table})
-        self._warehouse.insert(table, pa.table({"kafka_offset": pa.array(left_out, pa.int64())}))
-        tables = {**where, "duplicates": duplicates_table(batch), "left_out": table}
-        if taken:
-            takers = self._warehouse.select("find_takers", tables)["batch_id"].to_pylist()
-            if takers:
-                raise IdsTakenError(batch, takers)
-        self._warehouse.execute("add_left_out", tables)
 
     def _insert(self, batch: Batch, target: str) -> None:
         self._warehouse.execute(
