@@ -161,11 +161,12 @@ class Recovery:
         after, lacking = self._look_at(hour, read_bytes=False)
         if not problems:
             problems += [f"{batch.batch_id} still lacks rows; see wotr check" for batch in lacking]
-            unfinished = self._unfinished(hour)
+            mine = {batch.batch_id for batch in to_reopen}
+            mine |= {found.range.batch_id for found in self._adoption.objects if found.range.hour == hour}
             problems += [
                 f"{batch.batch_id} is in another run's hands; run this again when that has ended"
-                for batch in to_reopen
-                if batch.id in unfinished
+                for batch in self._batches(hour)
+                if batch.state.unfinished and batch.batch_id in mine
             ]
         return replace(report, problems=tuple(problems), unfinished=after.unfinished)
 
@@ -228,9 +229,6 @@ class Recovery:
 
     def _batches(self, hour: datetime) -> list[Batch]:
         return [batch for batch in self._ledger.batches(hour) if batch.topic == self._settings.kafka_topic]
-
-    def _unfinished(self, hour: datetime) -> set[int]:
-        return {batch.id for batch in self._batches(hour) if batch.state.unfinished}
 
     def _rows(self, hour: datetime) -> dict[str, tuple[int, int, int]]:
         """Rows, failed rows and distinct offsets in the table, by batch."""

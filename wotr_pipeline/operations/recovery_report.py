@@ -116,11 +116,16 @@ class Recovered:
         if problems:
             yield f"Not rebuilt, or not as it was ({len(problems):,}):"
             yield from (f"  - {problem}" for problem in problems)
+        yield from self._last_words()
+
+    def _last_words(self) -> Iterator[str]:
         if self.stopped:
             yield f"STOPPED, a store is away: {self.stopped}. Mend it and run the same command again: it goes on."
         elif self.applied:
             yield f"Done in {self.seconds:.0f} s. Look now at: wotr account"
         elif self.rebuilt or self.missing_tables or not self.adoption.empty:
+            if self.adoption.lost:
+                yield "Is there a backup of the bucket with the lost offsets? Restore their raw objects first."
             minutes = max(1, round(self.records / EVENTS_A_SECOND / 60))
             yield (
                 f"Nothing was changed. With --apply it takes about {minutes:,} min on a machine of two cores; "
