@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import latency, path, quality, scaling
+from benchmarks import latency, path, quality, recovery, scaling
 from benchmarks.carry import carry
 from benchmarks.events import produce
 from benchmarks.machine import describe
@@ -21,7 +21,7 @@ from benchmarks.report import Line, table, write_page
 from benchmarks.servers import create_topic, delete_topic, place, scratch_platform, settings_of
 from wotr_pipeline.servers.lifecycle import Platform
 
-PARTS = ("path", "quality", "scaling", "latency")
+PARTS = ("path", "quality", "recovery", "scaling", "latency")
 GROWTH = 10
 
 
@@ -29,7 +29,9 @@ GROWTH = 10
 @click.option(
     "--events", default=1_000_000, show_default=True, help="Events of the path; rows of the quality report."
 )
-@click.option("--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling.")
+@click.option(
+    "--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling."
+)
 @click.option("--pairs", default=3, show_default=True, help="Interleaved pairs of path and ceiling.")
 @click.option("--probes", default=24, show_default=True, help="Probes of the latency.")
 @click.option(
@@ -58,6 +60,9 @@ def main(events: int, small: int, pairs: int, probes: int, only: tuple[str, ...]
                     with place(platform, topic) as settings:
                         carry(settings, path.pids(platform))
                         found += quality.lines(quality.measure(settings))
+        if "recovery" in parts:
+            with _topic(platform, "bench-recovery", events) as topic:
+                found += recovery.lines(recovery.measure(platform, topic, pairs))
         if "scaling" in parts:
             with _topic(platform, "bench-small", small) as topic:
                 little = scaling.measure(platform, topic)

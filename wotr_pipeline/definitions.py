@@ -17,6 +17,7 @@ from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.operations.dead_letters.jobs import dead_letter_jobs
+from wotr_pipeline.operations.recovery_job import recovery_job
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -57,7 +58,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[ingestion, *curated, open_dead_letters],
         asset_checks=checks,
-        jobs=[ingest_hour, triage, *dead_letter_jobs(settings)],
+        jobs=[ingest_hour, triage, *dead_letter_jobs(settings), recovery_job(settings)],
         sensors=[
             kafka_offsets_sensor(settings, INGEST_JOB),
             *dead_letter_sensors(settings, TRIAGE_JOB),

@@ -23,12 +23,12 @@ from wotr_pipeline.assets.validated_batches import GateFailed, judge, validate
 from wotr_pipeline.checks.expectations import GateResult
 from wotr_pipeline.config import Settings
 from wotr_pipeline.events.columns import JudgedMessage
-from wotr_pipeline.stores.batch import Batch, BatchState
+from wotr_pipeline.stores.batch import RECOVERY, Batch, BatchState
 from wotr_pipeline.stores.errors import PermanentError, StoreError, TransientError
 from wotr_pipeline.stores.kafka_records import RecordReader
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.ledger_writer import LedgerWriter
-from wotr_pipeline.stores.loading import Loader, VerdictChange, preview_table, staging_table
+from wotr_pipeline.stores.loading import IdsTakenError, Loader, VerdictChange, preview_table, staging_table
 from wotr_pipeline.stores.object_keys import dead_letters_key, validated_key
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -49,6 +49,8 @@ class Outcome:
     error: StoreError | None = None
     judged: tuple[JudgedMessage, ...] = ()
     """What the precise rules judged, on its way from one stage to the next."""
+    taken_by: tuple[str, ...] = ()
+    """Batches that hold ids which were this one's before its rows were lost; it is not loaded yet."""
 
 
 class HourRun:
@@ -89,15 +91,24 @@ class HourRun:
             while not self._stopping.is_set() and (batches := self._next_batches(hour, tried, until)):
                 tried.update(batch.batch_id for batch in batches)
                 fresh = [batch for batch in batches if not _has_rows_to_replace(batch)]
-                yield from overlap(
+                taken: list[Outcome] = []
+                for outcome in overlap(
                     self._claimed(fresh, writer),
                     self._step(lambda item: self._landed(item, reader, writer), writer),
                     self._step(self._judged, writer),
                     self._step(lambda item: self._validated(item, writer), writer),
                     self._step(lambda item: self._loaded(item, writer), writer),
-                )
+                ):
+                    if outcome.taken_by:
+                        taken.append(outcome)
+                    else:
+                        yield outcome
                 if not self._stopping.is_set():
-                    yield from self._replace([b for b in batches if _has_rows_to_replace(b)], writer)
+                    replaced = (b for b in batches if _has_rows_to_replace(b))
+                    yield from self._replace([o.batch for o in self._claimed(replaced, writer)], writer)
+                for outcome in taken:
+                    if not self._stopping.is_set():
+                        yield from self._give_back(outcome, writer)
 
     def _next_batches(self, hour: datetime, tried: set[str], until: float) -> list[Batch]:
         """Unfinished batches not tried yet; waits for some while there is time, [] if none comes."""
@@ -165,7 +176,18 @@ class HourRun:
         return Outcome(batch, gate)
 
     def _loaded(self, item: Outcome, writer: LedgerWriter) -> Outcome:
-        return replace(item, batch=load(item.batch, self._loader, writer))
+        left_out = self._left_out(item.batch)
+        # Before the load: after it nobody holds the batch, to try again if the store is away.
+        self._objects.delete(_earlier_generations(item.batch))
+        try:
+            batch = load(item.batch, self._loader, writer, left_out)
+        except IdsTakenError as taken:
+            self._loader.drop_staging(item.batch)
+            return replace(item, taken_by=tuple(taken.batch_ids))
+        return replace(item, batch=batch)
+
+    def _left_out(self, batch: Batch) -> list[int] | None:
+        return self._ledger.duplicate_offsets(batch) if batch.recovering else None
 
     def _step(self, step: Callable[[Outcome], Outcome], writer: LedgerWriter) -> Callable[[Outcome], Outcome]:
         return lambda item: self._guarded(item, step, writer)
@@ -196,8 +218,21 @@ class HourRun:
             # The ledger itself is away: the locks went with it, and the attempt counts as a crash.
             self._log.warning("The ledger could not be told: %s", lost)
 
-    def _replace(self, batches: list[Batch], writer: LedgerWriter) -> Iterator[Outcome]:
-        claimed = [outcome.batch for outcome in self._claimed(batches, writer)]
+    def _give_back(self, item: Outcome, writer: LedgerWriter) -> Iterator[Outcome]:
+        """Replace the batch's rows together with those of the batches that took its ids, itself first."""
+        try:
+            writer.reopen(item.taken_by, RECOVERY)
+        except StoreError as refused:
+            # One of them is in another run's hands by now: the batch waits for the next attempt.
+            error = TransientError(str(refused))
+            self._record(item.batch, writer, error)
+            yield Outcome(item.batch, item.gate, error)
+            return
+        takers = [self._ledger.batch(batch_id) for batch_id in item.taken_by]
+        claimed = [outcome.batch for outcome in self._claimed(takers, writer)]
+        yield from self._replace([item.batch, *claimed], writer)
+
+    def _replace(self, claimed: list[Batch], writer: LedgerWriter) -> Iterator[Outcome]:
         if not claimed:
             return
         gates: dict[str, GateResult | None] = {}
@@ -212,7 +247,8 @@ class HourRun:
                 yield done.batch
 
         try:
-            for batch in replace_rows(claimed, validated, self._loader, writer):
+            left_out = {batch.id: self._left_out(batch) for batch in claimed}
+            for batch in replace_rows(claimed, validated, self._loader, writer, left_out):
                 self._objects.delete(_earlier_generations(batch))
                 yield Outcome(batch, gates[batch.batch_id])
         except StoreError as error:
@@ -224,7 +260,8 @@ class HourRun:
 
 
 def _has_rows_to_replace(batch: Batch) -> bool:
-    return batch.generation > 1 and batch.state is not BatchState.PLANNED
+    # What a recovery opened has lost its rows: it goes the way of a batch that is new.
+    return batch.generation > 1 and batch.state is not BatchState.PLANNED and not batch.recovering
 
 
 def _gate_of(error: StoreError) -> GateResult | None:

@@ -12,7 +12,7 @@ Belongs here: loading one batch, replacing the rows of several. Does not belong 
 (``stores/loading.py``).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.ledger_writer import LedgerWriter
@@ -22,19 +22,22 @@ LOAD_LOCK_SECONDS = 900.0
 """How long a load waits for another run's load before it gives up for now."""
 
 
-def load(batch: Batch, loader: Loader, writer: LedgerWriter) -> Batch:
+def load(batch: Batch, loader: Loader, writer: LedgerWriter, left_out: Sequence[int] | None = None) -> Batch:
     """Bring a VALIDATED, staged batch to LOADED.
 
+    ``left_out``: the duplicates of the load before, when the batch's rows shall come back as they were.
+
     Raises:
+        IdsTakenError: another batch holds ids that were this one's; nothing was loaded.
         TransientError: the engine or the ledger is away, or the lock was not to be had in time.
     """
     with writer.load_lock(LOAD_LOCK_SECONDS):
         loader.wait_for_running_loads()
-        duplicates = loader.load(batch)
+        duplicates = loader.load(batch, left_out)
         writer.check_alive()
     # Before the ledger is told: a run killed here leaves an unfinished batch, whose next run tidies up.
     loader.drop_staging(batch)
-    return writer.loaded(batch, duplicate=duplicates)
+    return writer.loaded(batch, len(duplicates), duplicates)
 
 
 def replace_rows(
@@ -42,23 +45,25 @@ def replace_rows(
     validated: Callable[[], Iterable[Batch]],
     loader: Loader,
     writer: LedgerWriter,
+    left_out: Mapping[int, Sequence[int] | None],
 ) -> Iterator[Batch]:
     """Bring reopened batches to LOADED, all their rows replaced at once; yields each when it is so.
 
     ``validated`` judges and stages the batches one after the other, while the lock is held.
+    ``left_out``: as ``load``, by the row's number in the ledger.
     Nothing changes for readers until every batch is in; an error before that changes nothing.
 
     Raises:
         TransientError: the engine or the ledger is away, or the lock was not to be had in time.
     """
-    replaced: list[tuple[Batch, int]] = []
+    replaced: list[tuple[Batch, list[int]]] = []
     with writer.load_lock(LOAD_LOCK_SECONDS):
         loader.wait_for_running_loads()
         with Replacement(loader, batches) as replacement:
             for batch in validated():
-                replaced.append((batch, replacement.add(batch)))
+                replaced.append((batch, replacement.add(batch, left_out.get(batch.id))))
                 loader.drop_staging(batch)
             writer.check_alive()
             replacement.swap()
     for batch, duplicates in replaced:
-        yield writer.loaded(batch, duplicate=duplicates)
+        yield writer.loaded(batch, len(duplicates), duplicates)

@@ -13,7 +13,7 @@ from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.kafka_records import OffsetsGoneError, RecordReader
 from wotr_pipeline.stores.ledger_writer import LedgerWriter
 from wotr_pipeline.stores.object_keys import raw_key
-from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.raw_parquet import encode
 
 
@@ -22,8 +22,9 @@ def land(
 ) -> Batch:
     """Bring a PLANNED batch to LANDED; a batch of too many bytes is split and its first part landed.
 
-    An object of the batch's name that is complete is adopted: the run that wrote it was killed
-    before it could tell the ledger, and Kafka may have dropped the records since.
+    An object of the batch's name whose bytes have the sum noted with them is adopted: the run that wrote
+    it was killed before it could tell the ledger, and Kafka may have dropped the records since. One that
+    is damaged is in no ledger, and is written anew.
 
     Raises:
         OffsetsGoneError: Kafka no longer holds the range, or its beginning: then the rest is split off.
@@ -31,7 +32,7 @@ def land(
         TransientError: Kafka, the object store or the ledger is away.
     """
     found = objects.head(raw_key(batch))
-    if found is not None and {"sha256", "records"} <= found.metadata.keys():
+    if found is not None and _is_whole(found, objects):
         return writer.landed(
             batch,
             records=int(found.metadata["records"]),
@@ -59,3 +60,9 @@ def land(
         raw_sha256=digest,
         raw_bytes=len(data),
     )
+
+
+def _is_whole(found: ObjectInfo, objects: ObjectStore) -> bool:
+    if not {"sha256", "records"} <= found.metadata.keys():
+        return False
+    return hashlib.sha256(objects.get(found.key)).hexdigest() == found.metadata["sha256"]

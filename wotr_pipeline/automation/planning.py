@@ -80,6 +80,22 @@ def plan_batches(offsets: KafkaOffsets, ledger: Ledger, settings: Settings, now:
     return Plan(tuple(ranges), lag, tuple(losses), tuple(problems))
 
 
+def cut_again(
+    offsets: KafkaOffsets, settings: Settings, now: datetime, partition: int, first: int, last: int
+) -> list[PlannedRange]:
+    """Ranges for offsets ``first`` to ``last`` that Kafka holds and the ledger has lost, cut as any other.
+
+    Raises:
+        TransientError, PermanentError: Kafka is away or refuses.
+    """
+    cutter = _Cutter(offsets, settings, now)
+    ranges: list[PlannedRange] = []
+    while first <= last:
+        ranges.append(cutter.cut(partition, first, last + 1))
+        first = ranges[-1].last_offset + 1
+    return ranges
+
+
 def arrival_hour(arrival: datetime | None, now: datetime, first_hour: datetime) -> datetime:
     """The hour under which a batch is filed whose first record arrived at ``arrival``.
 

@@ -28,6 +28,9 @@ class BatchState(StrEnum):
 
 UNFINISHED = (BatchState.PLANNED, BatchState.LANDED, BatchState.VALIDATED)
 
+RECOVERY = "recovery from raw objects"
+"""The reopen reason of batches whose rows shall come back as they were, not be decided anew."""
+
 
 @dataclass(frozen=True)
 class PlannedRange:
@@ -54,6 +57,17 @@ class PlannedRange:
     def offsets(self) -> int:
         """How many offsets the range spans; Kafka may hold fewer records."""
         return self.last_offset - self.first_offset + 1
+
+
+@dataclass(frozen=True)
+class RawObject:
+    """A raw object whose bytes have the sum that was noted with them. ``sha256`` in hex, ``size`` in bytes."""
+
+    range: PlannedRange
+    key: str
+    records: int
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,11 @@ class Batch:
     def offsets(self) -> int:
         """How many offsets the range spans; Kafka may hold fewer records."""
         return self.last_offset - self.first_offset + 1
+
+    @property
+    def recovering(self) -> bool:
+        """Whether it was opened for a recovery: a load then leaves out the same duplicates as the one before."""
+        return self.reopen_reason == RECOVERY
 
 
 class Overlap(StrEnum):

@@ -43,14 +43,23 @@ no  state        event        condition                     next state   action 
 17  QUARANTINED  reopen       no raw object                 PLANNED      as 15 · is read again from Kafka
 18  any          any other    any                           same         PermanentError
                                                                          · a wrong step changes nothing
+19  (none)       adopt        raw object of known sum, no   LANDED       insert with the raw object, under the
+                              batch has its offsets                      plan lock · what was landed is kept
+20  (none)       adopt        offsets missing beside those  PLANNED      insert, under the plan lock
+                              of 19, Kafka holds them                    · a chain stays whole
+21  (none)       adopt        as 20, Kafka does not         QUARANTINED  insert with the reason
+                                                                         · a loss is named, the chain is whole
 ==  ===========  ===========  ============================  ===========  ====================================
+
+Rows 19 to 21 are one step: all of it is entered, or nothing. A batch reopened or adopted with the reason
+``RECOVERY`` is loaded as it was before: ``duplicate_offsets`` outlives the reopening and is left out again.
 
 Rows 8 to 14 need the batch claimed by the same writer; without it they are row 18. ``crashes`` and
 ``failures`` count since the last progress: 9, 10 from LANDED, 11, and 15 to 17 set them to 0. ``attempts``
 counts for ever: it is also the fencing token that every write is guarded with, besides state and generation.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -67,11 +76,14 @@ from .batch import (
     HourToRun,
     LedgerSummary,
     PlannedRange,
+    RawObject,
     StateSummary,
 )
 from .dead_letter_tables import letters
 from .errors import PermanentError
+from .ledger_adoption import Runs, adopt, runs_of
 from .ledger_database import COLUMNS, LockClass, batch_of, batches, connect, migrate, translated
+from .ledger_offsets import offsets_of
 from .ledger_planning import chains_of, insert, new_ranges
 from .ledger_transitions import reopen, shortened
 from .ledger_writer import LedgerWriter, LockLost
@@ -181,7 +193,43 @@ class Ledger:
         with translated("reopen batches"), self._engine.begin() as connection:
             return reopen(connection, batch_ids, reason)
 
+    def planned_runs(self, topic: str) -> Runs:
+        """What is planned of each partition, as runs of offsets; more than one means that rows are missing."""
+        with translated("read the plan"), self._engine.connect() as connection:
+            return runs_of(connection, topic)
+
+    def adopt(
+        self,
+        topic: str,
+        objects: Sequence[RawObject],
+        planned: Sequence[PlannedRange] = (),
+        lost: Mapping[PlannedRange, str] | None = None,
+    ) -> int:
+        """Enter raw objects that no batch has as LANDED batches; returns the number of new batches.
+
+        ``planned`` and ``lost`` are the offsets missing beside them: what Kafka still holds, to be read
+        again, and what it does not, with the reason. All of it is entered, or nothing.
+
+        Raises:
+            TransientError: the partitions' chains would not be whole: someone else planned meanwhile.
+        """
+        with translated("adopt raw objects"), self._engine.begin() as connection:
+            return adopt(connection, topic, objects, planned, lost or {})
+
     # Reading
+
+    def duplicate_offsets(self, batch: Batch) -> list[int] | None:
+        """Offsets that the batch's last load left out as duplicates, ascending; None if not known."""
+        query = sa.select(sa.cast(batches.c.duplicate_offsets, sa.Text)).where(batches.c.id == batch.id)
+        with translated("read what a load left out"), self._engine.connect() as connection:
+            text = connection.scalar(query)
+        return None if text is None else offsets_of(text)
+
+    def hours(self, topic: str) -> list[datetime]:
+        """Every arrival hour that has batches, oldest first."""
+        query = sa.select(batches.c.hour).where(batches.c.topic == topic).distinct().order_by(batches.c.hour)
+        with translated("list the hours"), self._engine.connect() as connection:
+            return list(connection.scalars(query))
 
     def batch(self, batch_id: str) -> Batch:
         """One batch.

@@ -19,6 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
 from sqlalchemy.pool import NullPool
 
 from ..config import Settings
@@ -61,6 +62,7 @@ batches = sa.Table(
     sa.Column("valid", sa.BigInteger),
     sa.Column("rejected", sa.BigInteger),
     sa.Column("duplicate", sa.BigInteger),
+    sa.Column("duplicate_offsets", INT8MULTIRANGE),
     sa.Column("raw_key", sa.Text),
     sa.Column("raw_sha256", sa.Text),
     sa.Column("raw_bytes", sa.BigInteger),

@@ -19,6 +19,7 @@ from .batch import UNFINISHED, Batch, BatchState
 from .errors import PermanentError, StoreError
 from .ledger_database import COLUMNS, batch_of, batches
 from .ledger_locks import LockLost, RunConnection
+from .ledger_offsets import as_multirange
 from .ledger_transitions import ENDED, UNDISTURBED, reopen, shortened, update
 
 __all__ = ["LedgerWriter", "LockLost"]
@@ -203,11 +204,17 @@ class LedgerWriter:
         progress = UNDISTURBED if batch.state is BatchState.LANDED else {}
         return self._step(batch, (BatchState.LANDED, BatchState.VALIDATED), "validated", values | progress)
 
-    def loaded(self, batch: Batch, duplicate: int) -> Batch:
-        """VALIDATED → LOADED: the rows are in ClickHouse, ``duplicate`` valid ones were there before."""
+    def loaded(self, batch: Batch, duplicate: int, offsets: Sequence[int] | None = None) -> Batch:
+        """VALIDATED → LOADED: the rows are in ClickHouse, ``duplicate`` valid ones were there before.
+
+        ``offsets``: which ones, in order; a recovery leaves out the same. None: not known.
+        """
+        if offsets is None and not duplicate:
+            offsets = ()
         values: dict[str, object] = {
             "state": BatchState.LOADED,
             "duplicate": duplicate,
+            "duplicate_offsets": None if offsets is None else as_multirange(offsets),
             "loaded_at": sa.func.now(),
         }
         return self._finish(batch, (BatchState.VALIDATED,), "loaded", values | UNDISTURBED)

@@ -15,11 +15,15 @@ must run under the ledger's load lock: two of them at once could both miss an id
 A load whose run was killed may still be at work in the engine; ``wait_for_running_loads`` is called
 with the lock held, before anything is looked up, so that its rows are seen.
 
+``left_out``: what a batch's load left out before. A recovery leaves out the same and looks up the rest
+all the same, so it brings back the same copy of a repeated id in whatever order batches come back.
+
 Belongs here: the order and the names of these steps.
 Does not belong here: which batches, when, and what is recorded of it (``assets/``).
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -74,6 +78,18 @@ class VerdictChange:
     new_error_code: str
     rows: int
     sample_ids: list[str]
+
+
+class IdsTakenError(Exception):
+    """Other batches hold ids that the batch held before its rows were lost. Nothing was loaded.
+
+    They were loaded while the rows were missing. Replace the rows of the batch and of ``batch_ids``
+    together, the batch first.
+    """
+
+    def __init__(self, batch: Batch, batch_ids: list[str]) -> None:
+        super().__init__(f"Ids of {batch.batch_id} are held by {', '.join(batch_ids[:3])}.")
+        self.batch_ids = batch_ids
 
 
 class Loader:
@@ -145,19 +161,22 @@ class Loader:
                 "Look at system.processes; the batch is tried again later."
             ) from None
 
-    def load(self, batch: Batch) -> int:
-        """Bring the staged batch into ``ingested_data``; returns the number of duplicates left out.
+    def load(self, batch: Batch, left_out: Sequence[int] | None = None) -> list[int]:
+        """Bring the staged batch into ``ingested_data``; returns the offsets of the duplicates left out.
 
         Rows of the batch that are there already (a run was killed before the ledger knew) are kept
         when they carry today's verdicts, and replaced atomically when they do not.
+
+        Raises:
+            IdsTakenError: another batch holds an id that is not in ``left_out``, if that is given.
         """
-        duplicates = self._find_duplicates(batch, INGESTED_DATA)
+        duplicates = self._find_duplicates(batch, INGESTED_DATA, left_out)
         there = self._checksum("loaded_checksum", batch)
         if there["rows"] == 0:
             self._insert(batch, INGESTED_DATA)
         elif there != self._checksum("staged_checksum", batch):
             with Replacement(self, [batch]) as replacement:
-                replacement.add(batch)
+                duplicates = replacement.add(batch, left_out)
                 replacement.swap()
         return duplicates
 
@@ -168,29 +187,43 @@ class Loader:
 
     def drop_staging(self, batch: Batch, staging: str | None = None) -> None:
         """Drop the batch's tables; nothing happens where they are missing."""
-        for table in (staging or staging_table(batch), duplicates_table(batch)):
+        for table in (staging or staging_table(batch), duplicates_table(batch), left_out_table(batch)):
             self._warehouse.execute("drop_table", {"table": table})
 
     def _raw_object(self, batch: Batch) -> str:
         return f"{self._settings.minio_bucket}/{batch.raw_key}"
 
-    def _find_duplicates(self, batch: Batch, target: str) -> int:
+    def _find_duplicates(self, batch: Batch, target: str, left_out: Sequence[int] | None) -> list[int]:
         counts = self.staged_counts(batch)
         window = timedelta(hours=self._settings.wotr_duplicate_window_hours)
-        self._warehouse.create_as(
-            duplicates_table(batch),
-            "find_duplicates",
-            {
-                "staging": staging_table(batch),
-                "target": target,
-                "batch_id": batch.batch_id,
-                "window_start": max(0, _seconds(counts.first_created_at - window)),
-                "window_end": _seconds(counts.last_created_at + window) + 1,
-            },
-        )
-        return int(
-            _only_row(self._warehouse.select("count_rows", {"table": duplicates_table(batch)}))["rows"]
-        )
+        where: dict[str, Parameter] = {
+            "staging": staging_table(batch),
+            "target": target,
+            "batch_id": batch.batch_id,
+            "window_start": max(0, _seconds(counts.first_created_at - window)),
+            "window_end": _seconds(counts.last_created_at + window) + 1,
+        }
+        self._warehouse.create_as(duplicates_table(batch), "find_duplicates", where)
+        offsets = self._duplicate_offsets(batch)
+        if left_out is None or offsets == left_out:
+            return offsets
+        table = left_out_table(batch)
+        self._warehouse.execute("drop_table", {"table": table})
+        self._warehouse.execute("create_left_out", {"table": table})
+        self._warehouse.insert(table, pa.table({"kafka_offset": pa.array(left_out, pa.int64())}))
+        tables = {**where, "duplicates": duplicates_table(batch), "left_out": table}
+        # In a replacement the batches whose ids are in question are added one after the other, in order.
+        if target == INGESTED_DATA and not set(offsets).issubset(left_out):
+            takers = self._warehouse.select("find_takers", tables)["batch_id"].to_pylist()
+            if takers:
+                raise IdsTakenError(batch, takers)
+        self._warehouse.execute("add_left_out", tables)
+        return self._duplicate_offsets(batch)
+
+    def _duplicate_offsets(self, batch: Batch) -> list[int]:
+        found = self._warehouse.select("duplicate_offsets", {"table": duplicates_table(batch)})
+        offsets: list[int] = found["kafka_offset"].to_pylist()
+        return offsets
 
     def _insert(self, batch: Batch, target: str) -> None:
         self._warehouse.execute(
@@ -200,7 +233,8 @@ class Loader:
                 "staging": staging_table(batch),
                 "duplicates": duplicates_table(batch),
             },
-            insert_deduplication_token=f"{batch.batch_id}.{batch.generation}",
+            # With the time of the plan: to the engine, a ledger that was lost and made anew is not a replay.
+            insert_deduplication_token=f"{batch.batch_id}.{batch.generation}.{batch.planned_at}",
             **ONE_PART,
         )
 
@@ -232,11 +266,14 @@ class Replacement:
         self._clone(months["month"].to_pylist())
         return self
 
-    def add(self, batch: Batch) -> int:
-        """Add the staged rows of one of the batches; returns its duplicates."""
+    def add(self, batch: Batch, left_out: Sequence[int] | None = None) -> list[int]:
+        """Add the staged rows of one of the batches; returns the offsets of its duplicates.
+
+        ``left_out``: as ``Loader.load``. Whoever took ids of it must be among the batches that come later.
+        """
         staged = self._warehouse.select("months_of_staging", {"staging": staging_table(batch)})
         self._clone(staged["month"].to_pylist())
-        duplicates = self._loader._find_duplicates(batch, REPLACEMENT)
+        duplicates = self._loader._find_duplicates(batch, REPLACEMENT, left_out)
         self._loader._insert(batch, REPLACEMENT)
         return duplicates
 
@@ -273,6 +310,11 @@ def preview_table(batch: Batch) -> str:
 def duplicates_table(batch: Batch) -> str:
     """Name of the table of the batch's duplicate offsets."""
     return f"duplicates_{_digest(batch)}"
+
+
+def left_out_table(batch: Batch) -> str:
+    """Name of the table of the offsets that the batch's last load left out."""
+    return f"left_out_{_digest(batch)}"
 
 
 def _digest(batch: Batch) -> str:

@@ -155,6 +155,21 @@ class Warehouse:
         for table in TABLES:
             self.execute(f"create_{table}")
 
+    def missing_tables(self) -> list[str]:
+        """Which of ``TABLES`` are not there; all of them if the database is not. Raises as ``select`` does."""
+        # Not through ``client``: that wants the database to be there.
+        bare = self._connect(None)
+        try:
+            found = bare.query(
+                statement("tables_of_database"), parameters={"database": self.settings.clickhouse_db}
+            )
+        except (ClickHouseError, HTTPError, OSError) as error:
+            raise failure(error, "tables_of_database") from None
+        finally:
+            bare.close()
+        there = {row[0] for row in found.result_rows}
+        return [table for table in TABLES if table not in there]
+
     def close(self) -> None:
         """Close the connection; a later query opens it again."""
         client = self.__dict__.pop("client", None)

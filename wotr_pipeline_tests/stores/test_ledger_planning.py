@@ -137,6 +137,7 @@ def test_a_gap_made_by_hand_is_found(ledger: Ledger, ask: Ask, planned: Batch, d
         connection.execute(delete, {"topic": planned.topic})
     [gap] = ledger.contiguity_gaps(planned.topic)
     assert (gap.partition, gap.first_offset, gap.last_offset) == (0, 200, 299)
+    assert ledger.planned_runs(planned.topic) == {0: [(100, 199), (300, 309)]}
 
 
 asked = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 40), st.integers(1, 12)), max_size=4)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from wotr_pipeline.stores import ledger as ledger_module
-from wotr_pipeline.stores.batch import Batch, BatchState, PlannedRange
+from wotr_pipeline.stores.batch import RECOVERY, Batch, BatchState, PlannedRange, RawObject
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.ledger import Ledger, LedgerWriter
 
@@ -278,6 +278,21 @@ def test_row_15_a_reopened_batch_is_judged_again_from_the_same_bytes(
     assert advance(writer, take(writer, after), "LOADED").generation == 2
 
 
+def test_row_15_what_a_load_left_out_outlives_the_reopening(
+    ledger: Ledger, writer: LedgerWriter, planned: Batch, advance: Advance
+) -> None:
+    validated = advance(writer, take(writer, planned), "VALIDATED")
+    assert ledger.duplicate_offsets(validated) is None
+    left_out = [100, 101, 102, 117, 199]
+    loaded = writer.loaded(validated, 5, left_out)
+    assert not loaded.recovering
+    [reopened] = ledger.reopen([loaded.batch_id], RECOVERY)
+    assert reopened.recovering
+    assert ledger.duplicate_offsets(reopened) == left_out
+    writer.loaded(advance(writer, take(writer, reopened), "VALIDATED"), 0)
+    assert ledger.duplicate_offsets(reopened) == []
+
+
 def test_row_15_a_batch_in_a_writers_hands_is_not_reopened(
     ledger: Ledger, writer: LedgerWriter, planned: Batch, advance: Advance
 ) -> None:
@@ -371,3 +386,60 @@ def test_row_18_reopening_is_all_or_nothing(
         with pytest.raises(PermanentError, match="none was reopened"):
             ledger.reopen([loaded.batch_id, wrong], "why")
     assert ledger.batches(planned.hour) == [loaded, other]
+
+
+def raw_object(range_: PlannedRange, records: int = 1) -> RawObject:
+    return RawObject(range_, f"raw/{range_.batch_id}.parquet", records, SHA256, 4711)
+
+
+def test_row_19_a_raw_object_that_no_batch_has_is_a_landed_batch(
+    ledger: Ledger, writer: LedgerWriter, planned: Batch, advance: Advance
+) -> None:
+    topic, hour = planned.topic, planned.hour
+    objects = [
+        raw_object(PlannedRange(topic, 0, 200, 249, hour), 50),
+        raw_object(PlannedRange(topic, 1, 7, 9, hour), 2),
+    ]
+    assert ledger.adopt(topic, objects) == 2
+    before, adopted, other = ledger.batches(hour)
+    assert before == planned
+    assert (adopted.state, adopted.records, adopted.raw_key) == (BatchState.LANDED, 50, objects[0].key)
+    assert (adopted.raw_sha256, adopted.raw_bytes, adopted.recovering) == (SHA256, 4711, True)
+    assert (adopted.generation, adopted.valid, adopted.landed_at is not None) == (1, None, True)
+    assert ledger.duplicate_offsets(adopted) is None, "with its row the ledger has lost what was left out"
+    assert ledger.planned_until(topic) == {0: 250, 1: 10}
+    claimed = take(writer, other)
+    assert writer.loaded(writer.validated(claimed, 2, 0, None, None, "rules-1"), 0).state == "LOADED"
+
+
+def test_row_19_an_object_inside_the_chain_or_apart_from_it_changes_nothing(
+    ledger: Ledger, planned: Batch
+) -> None:
+    topic, hour = planned.topic, planned.hour
+    follows = raw_object(PlannedRange(topic, 1, 0, 9, hour))
+    for first, last in ((150, 160), (100, 199), (199, 205), (90, 300), (201, 210), (50, 98)):
+        with pytest.raises(TransientError, match="Nothing was adopted"):
+            ledger.adopt(topic, [follows, raw_object(PlannedRange(topic, 0, first, last, hour))])
+    assert ledger.batches(hour) == [planned]
+
+
+def test_row_20_offsets_missing_beside_adopted_ones_are_planned(ledger: Ledger, planned: Batch) -> None:
+    topic, hour = planned.topic, planned.hour
+    beyond = raw_object(PlannedRange(topic, 0, 210, 219, hour))
+    assert ledger.adopt(topic, [beyond], [PlannedRange(topic, 0, 200, 209, hour)]) == 2
+    assert [batch.state for batch in ledger.batches(hour)] == ["PLANNED", "PLANNED", "LANDED"]
+    assert ledger.contiguity_gaps(topic) == []
+    assert ledger.planned_runs(topic) == {0: [(100, 219)]}
+
+
+def test_row_21_offsets_that_kafka_no_longer_holds_are_named_and_the_chain_is_whole(
+    ledger: Ledger, planned: Batch
+) -> None:
+    topic, hour = planned.topic, planned.hour
+    lost = PlannedRange(topic, 0, 200, 209, hour)
+    ledger.adopt(
+        topic, [raw_object(PlannedRange(topic, 0, 210, 219, hour))], lost={lost: "Kafka begins at 500"}
+    )
+    named = ledger.batch(lost.batch_id)
+    assert (named.state, named.last_error) == (BatchState.QUARANTINED, "Kafka begins at 500")
+    assert ledger.contiguity_gaps(topic) == []

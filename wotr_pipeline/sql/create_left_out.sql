@@ -1,0 +1,1 @@
+CREATE TABLE {table:Identifier} (kafka_offset Int64) ENGINE = Memory

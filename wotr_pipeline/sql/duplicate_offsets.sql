@@ -1,0 +1,1 @@
+SELECT kafka_offset FROM {table:Identifier} ORDER BY kafka_offset

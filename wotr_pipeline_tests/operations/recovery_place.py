@@ -1,0 +1,145 @@
+"""What the tests of the recovery share: a stream over some hours, carried; its picture; losing things.
+
+Belongs here: the place and its assertions. Does not belong here: killing (``chaos/``).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from wotr_pipeline.assets.curated import HOURLY, refresh
+from wotr_pipeline.config import Settings
+from wotr_pipeline.operations.account import account
+from wotr_pipeline.operations.recovery import Hours, Recovery, Stores
+from wotr_pipeline.operations.recovery_report import Recovered
+from wotr_pipeline.operations.run_etl import run_etl
+from wotr_pipeline.stores.batch import Batch
+from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
+from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.produced import BAD, event
+
+NOW = datetime.now(UTC)
+FIRST = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
+SECOND, THIRD = FIRST + timedelta(hours=1), FIRST + timedelta(hours=2)
+
+# Everything an analyst sees; which generation of a batch brought a row is not of it.
+ROW = (
+    "id, toString(event_type), toString(source), timestamp, payload, size_bytes, toString(validation_status), "
+    "toString(error_code), toString(error_field), error_message, warnings, user_id, session_id, ip_address, tags, "
+    "toString(version), created_at, arrival_hour, kafka_partition, kafka_offset, toString(batch_id)"
+)
+AGGREGATES = {
+    "events_hourly": "hour, toString(event_type), toString(source), events, failed, bytes, users, late",
+    "source_stats": "hour, toString(source), events, failed, failed_share, bytes, average_bytes, event_types",
+    "events_daily": "day, toString(event_type), events, failed, bytes, sources, busiest_hour",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One space with small batches, and everything that is in it."""
+
+    settings: Settings
+    ledger: Ledger
+    objects: ObjectStore
+    warehouse: Warehouse
+
+    def produce(self, partition: int, hour: datetime, *values: bytes | None) -> None:
+        with EventProducer(self.settings) as producer:
+            for number, value in enumerate(values):
+                stamp = int((hour + timedelta(seconds=number)).timestamp() * 1000)
+                producer.send(value, partition=partition, timestamp_ms=stamp)
+
+    def carry(self) -> None:
+        """Plan and load everything, with the aggregates of each hour and day."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert run_etl(self.settings, self.ledger, instance).complete
+        for day in {hour.replace(hour=0) for hour in self.ledger.hours(self.settings.kafka_topic)}:
+            month, moment = day.strftime("%Y%m"), {"day": int(day.timestamp())}
+            refresh(self.warehouse, self.ledger, "daily", "events_daily", month, moment)
+
+    def batches(self) -> list[Batch]:
+        every = self.ledger.batches_between(self.settings.wotr_first_hour, NOW + timedelta(hours=2))
+        return [batch for batch in every if batch.topic == self.settings.kafka_topic]
+
+    def query(self, text: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self.warehouse.client.query(text).result_rows]
+
+    def picture(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Counts and checksums by hour and in all, and the counts of the ledger."""
+        picture = {
+            "hours": self.query(
+                f"SELECT arrival_hour, count(), sum(cityHash64({ROW})) FROM ingested_data GROUP BY 1 ORDER BY 1"
+            ),
+            "all": self.query(f"SELECT count(), sum(cityHash64({ROW})) FROM ingested_data"),
+            "ledger": [(b.batch_id, b.records, b.valid, b.rejected, b.duplicate) for b in self.batches()],
+        }
+        for table, columns in AGGREGATES.items():
+            picture[table] = self.query(f"SELECT count(), sum(cityHash64({columns})) FROM {table}")
+        return picture
+
+    def recovery(self, hours: Hours | None = None) -> Recovery:
+        stores = Stores(self.settings, self.ledger, self.objects, self.warehouse)
+        return Recovery(stores, hours, "recovery", logging.getLogger("recovery"))
+
+    def survey(self, hours: Hours | None = None) -> Recovered:
+        recovery = self.recovery(hours)
+        list(recovery.survey())
+        return recovery.result
+
+    def recover(self, hours: Hours | None = None) -> Recovered:
+        recovery = self.recovery(hours)
+        list(recovery.apply())
+        return recovery.result
+
+    def drop_tables(self) -> None:
+        for table in ("ingested_data", *HOURLY, "events_daily"):
+            self.warehouse.execute("drop_table", {"table": table})
+
+    def lose_ledger(self, condition: str = "true") -> None:
+        engine = connect(self.settings, "wotr tests", dedicated=True)
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"DELETE FROM ingest_batches WHERE {condition}"))
+        engine.dispose()
+
+    def balanced(self) -> list[str]:
+        with KafkaOffsets(self.settings) as offsets:
+            return list(account(self.settings, self.ledger, self.warehouse, offsets).differences())
+
+
+@contextmanager
+def place_of(space: Settings) -> Iterator[Place]:
+    settings = space.model_copy(update={"wotr_batch_events": 20})
+    warehouse = Warehouse(settings)
+    with Ledger(settings) as ledger:
+        yield Place(settings, ledger, ObjectStore(settings), warehouse)
+    warehouse.close()
+
+
+def carry_a_stream_with_repeats(place: Place) -> None:
+    """Three hours over two partitions, with repeats within a batch, an hour, and across hours.
+
+    ``late-wins``: the copy of the second hour is there, for it was loaded first; the older one is not.
+    """
+    place.produce(1, SECOND, *(event(f"b{n}") for n in range(25)), event("late-wins"), event("twice"), *BAD)
+    place.carry()
+    place.produce(0, FIRST, *(event(f"a{n}") for n in range(30)), event("late-wins"), event("a3"), None, *BAD)
+    place.produce(0, SECOND, event("twice", source="other"), *(event(f"c{n}") for n in range(10)))
+    place.carry()
+    place.produce(1, THIRD, *(event(f"d{n}") for n in range(15)), event("a5"), event("b7"), event("c2"))
+    place.carry()
+    # As after any backfill: the hour's batches are loaded later now, and no order of theirs tells who won.
+    place.ledger.reopen([b.batch_id for b in place.batches() if b.hour == SECOND], "a backfill")
+    place.carry()
+    copies = "SELECT id, kafka_partition FROM ingested_data WHERE id IN ('late-wins', 'twice') ORDER BY id"
+    assert place.query(copies) == [("late-wins", 1), ("twice", 0)]
