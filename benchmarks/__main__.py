@@ -29,7 +29,9 @@ GROWTH = 10
 @click.option(
     "--events", default=1_000_000, show_default=True, help="Events of the path; rows of the quality report."
 )
-@click.option("--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling.")
+@click.option(
+    "--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling."
+)
 @click.option("--pairs", default=3, show_default=True, help="Interleaved pairs of path and ceiling.")
 @click.option("--probes", default=24, show_default=True, help="Probes of the latency.")
 @click.option(
