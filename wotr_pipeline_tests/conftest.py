@@ -27,6 +27,7 @@ import psycopg2
 import pytest
 from botocore.config import Config
 from pydantic import SecretStr
+from xdist.scheduler import LoadScopeScheduling
 
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.servers.lifecycle import STORES, Platform
@@ -36,6 +37,7 @@ from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.deployment import deployment  # noqa: F401  (a fixture)
 
 TEST_DIRECTORIES = "wotr-test-"
+OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 MIGRATED = "wotr_migrated"
 """A database with the ledger's tables; a space's database is a copy of it."""
 
@@ -46,16 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
         _sweep_directories_of_killed_sessions()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the whole deployment come first, and one process has them all: they wait the longest."""
+class OneDeployment(LoadScopeScheduling):
+    """Hands tests out one by one, but those of the whole deployment to one process: each start takes a minute."""
 
-    def needs_deployment(item: pytest.Item) -> bool:
-        return "deployment" in getattr(item, "fixturenames", ())
+    def _split_scope(self, nodeid: str) -> str:
+        return "deployment" if nodeid.startswith(OF_THE_DEPLOYMENT) else nodeid
 
-    items.sort(key=lambda item: not needs_deployment(item))
-    for item in filter(needs_deployment, items):
-        item.add_marker(pytest.mark.xdist_group("deployment"))
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDeployment:
+    """Who runs which test."""
+    return OneDeployment(config, log)
 
 
 @pytest.fixture(scope="session")
