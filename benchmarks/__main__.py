@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import latency, path, quality, recovery, scaling
+from benchmarks import dead_letters, latency, path, quality, recovery, scaling
 from benchmarks.carry import carry
 from benchmarks.events import produce
 from benchmarks.machine import describe
@@ -21,7 +21,7 @@ from benchmarks.report import Line, table, write_page
 from benchmarks.servers import create_topic, delete_topic, place, scratch_platform, settings_of
 from wotr_pipeline.servers.lifecycle import Platform
 
-PARTS = ("path", "quality", "recovery", "scaling", "latency")
+PARTS = ("path", "quality", "recovery", "dead-letters", "scaling", "latency")
 GROWTH = 10
 
 
@@ -33,6 +33,7 @@ GROWTH = 10
     "--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling."
 )
 @click.option("--pairs", default=3, show_default=True, help="Interleaved pairs of path and ceiling.")
+@click.option("--letters", default=100_000, show_default=True, help="Dead letters to be worked off.")
 @click.option("--probes", default=24, show_default=True, help="Probes of the latency.")
 @click.option(
     "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page is left alone."
@@ -40,10 +41,12 @@ GROWTH = 10
 @click.option(
     "--quick", is_flag=True, help="A smoke run of a minute or two: small sizes, the page is left alone."
 )
-def main(events: int, small: int, pairs: int, probes: int, only: tuple[str, ...], quick: bool) -> None:
+def main(
+    events: int, small: int, pairs: int, letters: int, probes: int, only: tuple[str, ...], quick: bool
+) -> None:
     """Measure, print the table, and write it into docs/performance.md."""
     if quick:
-        events, small, pairs, probes = 50_000, 20_000, 1, 3
+        events, small, pairs, letters, probes = 50_000, 20_000, 1, 2_000, 3
     machine = describe()
     print(machine, flush=True)
     parts = only or PARTS
@@ -63,6 +66,9 @@ def main(events: int, small: int, pairs: int, probes: int, only: tuple[str, ...]
         if "recovery" in parts:
             with _topic(platform, "bench-recovery", events) as topic:
                 found += recovery.lines(recovery.measure(platform, topic, pairs))
+        if "dead-letters" in parts:
+            with _topic(platform, "bench-letters", 0) as topic:
+                found += dead_letters.lines(dead_letters.measure(platform, topic, letters))
         if "scaling" in parts:
             with _topic(platform, "bench-small", small) as topic:
                 little = scaling.measure(platform, topic)
@@ -81,7 +87,8 @@ def _topic(platform: Platform, prefix: str, events: int) -> Iterator[str]:
     settings = settings_of(platform, kafka_topic=f"{prefix}-{time.time_ns()}")
     create_topic(settings, settings.kafka_topic)
     started = time.perf_counter()
-    produce(settings, events)
+    if events:
+        produce(settings, events)
     print(f"  {prefix}: {events:,} events produced in {time.perf_counter() - started:.0f} s", flush=True)
     try:
         yield settings.kafka_topic
