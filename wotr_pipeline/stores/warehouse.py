@@ -71,8 +71,8 @@ class Warehouse:
         self.run_id = run_id
 
     def for_run(self, run_id: str) -> "Warehouse":
-        """The same database, every query marked with ``run_id``."""
-        return Warehouse(self.settings, run_id)
+        """The same database, every query marked with ``run_id``; the same connection if it is so already."""
+        return self if run_id == self.run_id else Warehouse(self.settings, run_id)
 
     @cached_property
     def client(self) -> Client:

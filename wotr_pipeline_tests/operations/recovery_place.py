@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import dagster as dg
 import sqlalchemy as sa
 
 from wotr_pipeline.assets.curated import HOURLY, refresh
+from wotr_pipeline.assets.hour_run import HourRun
+from wotr_pipeline.automation.planning import plan_batches
+from wotr_pipeline.checks import expectations
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.account import account
 from wotr_pipeline.operations.recovery import Hours, Recovery, Stores
 from wotr_pipeline.operations.recovery_report import Recovered
-from wotr_pipeline.operations.run_etl import run_etl
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_producer import EventProducer
@@ -28,6 +29,7 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.produced import BAD, event
 
+RUN, LOG = "tests", logging.getLogger("tests")
 NOW = datetime.now(UTC)
 FIRST = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
 SECOND, THIRD = FIRST + timedelta(hours=1), FIRST + timedelta(hours=2)
@@ -61,12 +63,23 @@ class Place:
                 producer.send(value, partition=partition, timestamp_ms=stamp)
 
     def carry(self) -> None:
-        """Plan and load everything, with the aggregates of each hour and day."""
-        with dg.DagsterInstance.ephemeral() as instance:
-            assert run_etl(self.settings, self.ledger, instance).complete
-        for day in {hour.replace(hour=0) for hour in self.ledger.hours(self.settings.kafka_topic)}:
-            month, moment = day.strftime("%Y%m"), {"day": int(day.timestamp())}
-            refresh(self.warehouse, self.ledger, "daily", "events_daily", month, moment)
+        """Plan and load everything, as runs of each hour would, with the aggregates of each hour and day."""
+        with KafkaOffsets(self.settings) as offsets:
+            while plan_batches(offsets, self.ledger, self.settings, datetime.now(UTC)).ranges:
+                pass
+        hours = sorted({batch.hour for batch in self.ledger.unfinished(self.settings.kafka_topic)})
+        for hour in hours:
+            run = HourRun(
+                self.settings, self.ledger, self.objects, self.warehouse, expectations.gate, RUN, LOG
+            )
+            assert [outcome.error for outcome in run.catch_up(hour) if outcome.error] == []
+            for table in HOURLY:
+                self._refresh(table, hour.strftime("%Y%m%d"), {"hour": int(hour.timestamp())})
+        for day in sorted({hour.replace(hour=0) for hour in hours}):
+            self._refresh("events_daily", day.strftime("%Y%m"), {"day": int(day.timestamp())})
+
+    def _refresh(self, table: str, partition: str, moment: dict[str, int]) -> None:
+        refresh(self.warehouse, self.ledger, RUN, table, partition, moment)
 
     def batches(self) -> list[Batch]:
         every = self.ledger.batches_between(self.settings.wotr_first_hour, NOW + timedelta(hours=2))
@@ -90,7 +103,7 @@ class Place:
 
     def recovery(self, hours: Hours | None = None) -> Recovery:
         stores = Stores(self.settings, self.ledger, self.objects, self.warehouse)
-        return Recovery(stores, hours, "recovery", logging.getLogger("recovery"))
+        return Recovery(stores, hours, RUN, LOG)
 
     def survey(self, hours: Hours | None = None) -> Recovered:
         recovery = self.recovery(hours)
@@ -120,7 +133,7 @@ class Place:
 @contextmanager
 def place_of(space: Settings) -> Iterator[Place]:
     settings = space.model_copy(update={"wotr_batch_events": 20})
-    warehouse = Warehouse(settings)
+    warehouse = Warehouse(settings, RUN)
     with Ledger(settings) as ledger:
         yield Place(settings, ledger, ObjectStore(settings), warehouse)
     warehouse.close()
