@@ -15,7 +15,7 @@ from wotr_pipeline.assets.presentation import table_columns
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.errors import TransientError
 from wotr_pipeline.stores.ledger import Ledger
-from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline.stores.warehouse import Parameter, Warehouse
 
 OWNERS = ["team:platform"]
 HOURLY = ("events_hourly", "source_stats", "dead_letters_hourly")
@@ -47,10 +47,12 @@ def refresh(
         warehouse.execute("drop_table", {"table": SCRATCH})
         warehouse.execute(f"start_refresh_{table}")
         warehouse.execute(f"refresh_{table}", parameters)
-        warehouse.execute("finish_refresh", {"table": table, "partition": partition})
-        rows = warehouse.select("count_partition_rows", {"table": table, "partition": partition})
+        place: dict[str, Parameter] = {"table": table, "partition": partition}
+        made = warehouse.select("count_partition_rows", {"table": SCRATCH, "partition": partition})
+        # The engine refuses to put nothing in the place of a partition.
+        warehouse.execute("finish_refresh" if made["rows"][0].as_py() else "empty_partition", place)
         warehouse.execute("drop_table", {"table": SCRATCH})
-    return int(rows["rows"][0].as_py())
+    return int(made["rows"][0].as_py())
 
 
 def curated_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -124,6 +126,8 @@ def _refreshed(
         columns = table_columns(warehouse, table)
     except TransientError as error:
         raise dg.RetryRequested(max_retries=3, seconds_to_wait=5) from error
+    finally:
+        warehouse.close()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,

@@ -8,7 +8,7 @@ Does not belong here: the steps themselves (``raw_objects``, ``validated_batches
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Event
@@ -70,6 +70,7 @@ class HourRun:
         self._ledger = ledger
         self._objects = objects
         self._warehouse = warehouse.for_run(run_id)
+        self._has_own_connection = self._warehouse is not warehouse
         self._loader = Loader(self._warehouse)
         self._gate = gate
         self._run_id = run_id
@@ -85,7 +86,11 @@ class HourRun:
         A permanent error quarantines its batch and the others go on; a transient one stops the run
         after the batches that are under way, for the next batch would meet the same.
         """
-        with self._ledger.writer(self._run_id, hour=hour) as writer, RecordReader(self._settings) as reader:
+        with (
+            closing(self),
+            self._ledger.writer(self._run_id, hour=hour) as writer,
+            RecordReader(self._settings) as reader,
+        ):
             tried: set[str] = set()
             until = monotonic() + follow_seconds
             while not self._stopping.is_set() and (batches := self._next_batches(hour, tried, until)):
@@ -109,6 +114,11 @@ class HourRun:
                 for outcome in taken:
                     if not self._stopping.is_set():
                         yield from self._give_back(outcome, writer)
+
+    def close(self) -> None:
+        """Close the connection to ClickHouse, if it is this run's own; a later query opens it again."""
+        if self._has_own_connection:
+            self._warehouse.close()
 
     def _next_batches(self, hour: datetime, tried: set[str], until: float) -> list[Batch]:
         """Unfinished batches not tried yet; waits for some while there is time, [] if none comes."""

@@ -266,7 +266,8 @@ class Recovery:
         moment = {"hour": int(hour.timestamp())}
         sums = self._warehouse.select("recovery_hour_sums", moment).to_pylist()[0]
         for table in HOURLY:
-            if sums[table] != sums["rows"]:
+            counted = sums["failed"] if table == "dead_letters_hourly" else sums["rows"]
+            if sums[table] != counted:
                 self._refresh(table, hour.strftime("%Y%m%d"), moment)
 
     def _refresh_day(self, day: datetime) -> None:

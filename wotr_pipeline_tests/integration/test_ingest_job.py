@@ -82,6 +82,7 @@ def test_a_run_materializes_the_path_and_the_hours_aggregates_and_passes_its_che
         "ingested_data",
         "events_hourly",
         "source_stats",
+        "dead_letters_hourly",
     }
     metadata = materialized["ingested_data"].materialization.metadata
     assert metadata["dagster/row_count"].value == 45

@@ -43,6 +43,7 @@ ROW = (
 AGGREGATES = {
     "events_hourly": "hour, toString(event_type), toString(source), events, failed, bytes, users, late",
     "source_stats": "hour, toString(source), events, failed, failed_share, bytes, average_bytes, event_types",
+    "dead_letters_hourly": "hour, toString(reason), toString(field), toString(source), toString(version), letters, share",
     "events_daily": "day, toString(event_type), events, failed, bytes, sources, busiest_hour",
 }
 

@@ -34,6 +34,7 @@ def test_the_damage_covers_every_reason_a_producer_can_cause_by_accident() -> No
         Reason.DUPLICATE_KEY,
         Reason.CONTROL_CHARACTER,
         Reason.TIMESTAMP_OUT_OF_RANGE,
+        Reason.REFUSED_ELSEWHERE,
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.servers.lifecycle import Platform
@@ -68,7 +69,10 @@ def test_kafka_killed_after_an_acknowledgement_comes_back_with_the_message(
     assert servers.pid("kafka") != killed
     consumer = Consumer({"bootstrap.servers": space.kafka_bootstrap, "group.id": space.kafka_group})
     try:
-        assert consumer.get_watermark_offsets(TopicPartition(space.kafka_topic, 0), timeout=20) == (0, 1000)
+        # A broker that is back answers before it leads all its partitions again.
+        asked = Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+        held = asked(consumer.get_watermark_offsets, TopicPartition(space.kafka_topic, 0), timeout=20)
+        assert held == (0, 1000)
     finally:
         consumer.close()
 

@@ -27,8 +27,8 @@ from wotr_pipeline.servers.clickhouse_front.errors import FrontError
 from wotr_pipeline.servers.clickhouse_front.execution import Execution
 
 SPOOL = "http_bodies"
-MOST_CONNECTIONS = 256
-IDLE_SECONDS = 300
+MOST_CONNECTIONS = 1024
+IDLE_SECONDS = 60
 MOST_HEADER_BYTES = 1024 * 1024
 
 
