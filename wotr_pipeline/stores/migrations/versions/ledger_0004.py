@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "ledger_0003"
+revision = "ledger_0004"
 down_revision = "ledger_0001"
 branch_labels = None
 depends_on = None
