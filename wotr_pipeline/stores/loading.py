@@ -187,7 +187,10 @@ class Loader:
 
     def drop_staging(self, batch: Batch, staging: str | None = None) -> None:
         """Drop the batch's tables; nothing happens where they are missing."""
-        for table in (staging or staging_table(batch), duplicates_table(batch), left_out_table(batch)):
+        tables = [staging or staging_table(batch), duplicates_table(batch)]
+        if batch.recovering:
+            tables.append(left_out_table(batch))
+        for table in tables:
             self._warehouse.execute("drop_table", {"table": table})
 
     def _raw_object(self, batch: Batch) -> str:
