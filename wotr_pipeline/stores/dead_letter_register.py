@@ -1,8 +1,8 @@
 """The register of dead letters: where each one lies, how far its repair has come, who did what.
 
-Belongs here: entering letters, settling retries, what people decide, and the table of states that all of it
-obeys. Does not belong here: reading (``dead_letter_reading.py``), content (it stays in the object store), or the
-work itself (``operations/dead_letters/``).
+Belongs here: beginning retries, what people decide, and the table of states that everything obeys.
+Does not belong here: entering and settling (``dead_letter_settling.py``), reading (``dead_letter_reading.py``),
+content (it stays in the object store), or the work itself (``operations/dead_letters/``).
 
 A retry goes through Kafka like any event. Its record carries the letter's name and the number of the attempt, and
 the attempt is on record before it is sent; so a rejected retry is recognised by its envelope's headers, and one
@@ -40,7 +40,6 @@ no  state        event          condition                         next state   a
 
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, Self
 
 import orjson
@@ -48,17 +47,17 @@ import sqlalchemy as sa
 
 from ..config import Settings
 from ..sql import statement
-from .batch import Batch, BatchState
-from .dead_letter import Found, LetterFilter, LetterState, Origin, Settled
-from .dead_letter_reading import LetterReading
-from .dead_letter_tables import accesses, attempts, changes, conditions, cursors, letters, objects, switch
+from .dead_letter import LetterFilter, LetterState
+from .dead_letter_moves import move, row_numbers
+from .dead_letter_settling import LetterSettling
+from .dead_letter_tables import accesses, conditions, letters, switch
 from .errors import TransientError
-from .ledger_database import LockClass, batches, connect, translated
+from .ledger_database import LockClass, connect, translated
 
 MOST_NAMES_LOGGED = 100
 
 
-class DeadLetterRegister(LetterReading):
+class DeadLetterRegister(LetterSettling):
     """Enters, settles and changes dead letters. Safe to share between threads; close it when done.
 
     Every method raises TransientError when PostgreSQL is away, slow or overloaded, and PermanentError when it
@@ -67,7 +66,6 @@ class DeadLetterRegister(LetterReading):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, connect(settings, "wotr dead letters"))
-        self._most_tries = settings.wotr_dead_letter_tries
 
     def __enter__(self) -> Self:
         return self
@@ -95,243 +93,12 @@ class DeadLetterRegister(LetterReading):
         finally:
             engine.dispose()
 
-    # Entering and settling
-
-    def enter_batch(self, batch: Batch, found: Sequence[Found], who: str) -> Settled | None:
-        """Enter the letters of a LOADED batch's present generation, and settle the retries that lie in it.
-
-        None: the batch was reopened meanwhile, nothing was entered. Repeating changes nothing.
-        """
-        key = batch.dead_letters_key or ""
-        with translated(f"enter the dead letters of {batch.batch_id}"), self._engine.begin() as connection:
-            marked = connection.execute(
-                sa.update(batches)
-                .where(
-                    batches.c.id == batch.id,
-                    batches.c.generation == batch.generation,
-                    batches.c.state == BatchState.LOADED,
-                )
-                .values(letters_generation=batch.generation)
-            )
-            if marked.rowcount != 1:
-                return None
-            fresh, retried = self._apart(connection, found)
-            self._enter(connection, fresh, Origin.BATCH, key, who, batch)
-            settled = self._settle_rejected(connection, retried, who)
-            if batch.generation > 1:
-                offsets = [_offset(letter) for letter, *_ in retried]
-                settled += self._judged_anew(connection, batch, offsets, who)
-            return settled + self._settle_passed(connection, who)
-
-    def enter_object(self, key: str, size: int, origin: Origin, found: Sequence[Found], who: str) -> None:
-        """Enter the letters of an object that no batch wrote."""
-        with translated(f"enter the dead letters of {key}"), self._engine.begin() as connection:
-            self._enter_object(connection, key, size, origin, found, who)
-
-    def enter_slice(
-        self,
-        key: str,
-        size: int,
-        found: Sequence[Found],
-        topic: str,
-        partition: int,
-        next_offset: int,
-        who: str,
-    ) -> None:
-        """Enter a slice of the dead-letter topic, kept in object ``key`` ('' if it held nothing), and move on."""
-        with translated(f"enter dead letters of {topic}"), self._engine.begin() as connection:
-            if key:
-                self._enter_object(connection, key, size, Origin.TOPIC, found, who)
-            row = sa.dialects.postgresql.insert(cursors).values(
-                topic=topic, partition=partition, next_offset=next_offset
-            )
-            connection.execute(
-                row.on_conflict_do_update(
-                    index_elements=["topic", "partition"],
-                    set_={"next_offset": row.excluded.next_offset},
-                    where=cursors.c.next_offset < row.excluded.next_offset,
-                )
-            )
-
-    def note_objects(self, found: Iterable[tuple[str, int]]) -> int:
-        """Remember objects (key, size) that no batch wrote, to be entered; returns how many are new."""
-        rows = [{"key": key, "size": size} for key, size in found]
-        if not rows:
-            return 0
-        insert = sa.dialects.postgresql.insert(objects).on_conflict_do_nothing().returning(objects.c.key)
-        with translated("note objects of others"), self._engine.begin() as connection:
-            return len(connection.execute(insert, rows).all())
-
-    def settle(self, who: str) -> Settled:
-        """Settle retries whose batch was entered before their place was on record."""
-        with translated("settle retries"), self._engine.begin() as connection:
-            return self._settle_passed(connection, who)
-
-    def _apart(
-        self, connection: sa.Connection, found: Sequence[Found]
-    ) -> tuple[list[Found], list[tuple[Found, int, int]]]:
-        """Letters, and the records of retries: (record, letter's id, attempt)."""
-        names = sorted({letter.retry_of for letter in found if letter.retry_of})
-        known: dict[tuple[str, int], int] = {}
-        if names:
-            # Anyone may send such a header: it counts only if that attempt is on record.
-            rows = connection.execute(
-                sa.select(letters.c.name, attempts.c.attempt, letters.c.id)
-                .join(attempts, attempts.c.letter_id == letters.c.id)
-                .where(letters.c.name == sa.any_(sa.literal(names, sa.ARRAY(sa.Text))))
-            )
-            known = {(row.name, row.attempt): row.id for row in rows}
-        fresh: list[Found] = []
-        retried: list[tuple[Found, int, int]] = []
-        for letter in found:
-            letter_id = known.get((letter.retry_of, letter.retry_attempt))
-            if letter_id is None:
-                fresh.append(letter)
-            else:
-                retried.append((letter, letter_id, letter.retry_attempt))
-        return fresh, retried
-
-    def _enter(
-        self,
-        connection: sa.Connection,
-        found: Sequence[Found],
-        origin: Origin,
-        key: str,
-        who: str,
-        batch: Batch | None = None,
-    ) -> None:
-        if not found:
-            return
-        connection.execute(
-            sa.text(statement("enter_letters")),
-            {
-                "found": orjson.dumps([asdict(letter) for letter in found]).decode(),
-                "origin": origin,
-                "batch": batch and batch.id,
-                "generation": batch and batch.generation,
-                "object_key": key,
-                "who": who,
-            },
-        )
-
-    def _enter_object(
-        self, connection: sa.Connection, key: str, size: int, origin: Origin, found: Sequence[Found], who: str
-    ) -> None:
-        fresh, retried = self._apart(connection, found)
-        self._enter(connection, fresh, origin, key, who)
-        self._settle_rejected(connection, retried, who)
-        values = {"registered_at": sa.func.now(), "letters": len(fresh)}
-        row = sa.dialects.postgresql.insert(objects).values(key=key, size=size, **values)
-        connection.execute(row.on_conflict_do_update(index_elements=["key"], set_=values))
-
-    def _settle_rejected(
-        self, connection: sa.Connection, retried: Sequence[tuple[Found, int, int]], who: str
-    ) -> Settled:
-        if not retried:
-            return Settled()
-        rows = []
-        for letter, letter_id, attempt in retried:
-            topic, partition, offset = letter.name.rsplit(":", 2)
-            rows.append(
-                {
-                    "letter_id": letter_id,
-                    "attempt": attempt,
-                    "topic": topic,
-                    "partition": int(partition),
-                    "offset": int(offset),
-                    "reason": letter.reason,
-                    "field": letter.field,
-                    "message": letter.message,
-                    "rules_version": letter.rules_version,
-                }
-            )
-        rejected = _ids(connection, "reject_attempts", {"found": orjson.dumps(rows).decode()})
-        at_limit = letters.c.tries >= self._most_tries
-        of_these = letters.c.id == sa.any_(sa.literal(rejected, sa.ARRAY(sa.BigInteger)))
-        retrying = letters.c.state == LetterState.RETRYING
-        why = "the retry was rejected"
-        quarantined = self._move(
-            connection,
-            [of_these, retrying, at_limit],
-            LetterState.QUARANTINED,
-            who,
-            f"{why}, as were the ones before: {self._most_tries} tries are the limit",
-        )
-        again = self._move(connection, [of_these, retrying, ~at_limit], LetterState.NEW, who, why)
-        resolved = letters.c.state == LetterState.RESOLVED
-        anew = self._move(
-            connection, [of_these, resolved], LetterState.NEW, who, "judged anew: its retry is rejected now"
-        )
-        return Settled(rejected=again + quarantined, quarantined=quarantined, judged_anew=anew)
-
-    def _judged_anew(
-        self, connection: sa.Connection, batch: Batch, rejected_offsets: list[int], who: str
-    ) -> Settled:
-        why = f"judged anew as generation {batch.generation} of {batch.batch_id}"
-        to_be_done = letters.c.state.in_((LetterState.NEW, LetterState.QUARANTINED))
-        own = letters.c.batch == batch.id
-        passes = self._move(
-            connection,
-            [own, letters.c.generation < batch.generation, to_be_done],
-            LetterState.RESOLVED,
-            who,
-            f"{why}: it passes",
-        )
-        passed = sa.select(attempts.c.letter_id).where(
-            attempts.c.letter_id == letters.c.id, attempts.c.outcome == "passed"
-        )
-        fails = self._move(
-            connection,
-            [
-                own,
-                letters.c.generation == batch.generation,
-                letters.c.state == LetterState.RESOLVED,
-                ~passed.exists(),
-            ],
-            LetterState.NEW,
-            who,
-            f"{why}: it is rejected again",
-        )
-        retries = _ids(
-            connection,
-            "pass_attempts_anew",
-            {
-                "topic": batch.topic,
-                "partition": batch.partition,
-                "first_offset": batch.first_offset,
-                "last_offset": batch.last_offset,
-                "rejected_offsets": rejected_offsets,
-            },
-        )
-        repaired = self._move(
-            connection,
-            [letters.c.id == sa.any_(sa.literal(retries, sa.ARRAY(sa.BigInteger))), to_be_done],
-            LetterState.RESOLVED,
-            who,
-            f"{why}: its retry passes",
-        )
-        return Settled(judged_anew=passes + fails + repaired)
-
-    def _settle_passed(self, connection: sa.Connection, who: str) -> Settled:
-        passed = _ids(connection, "settle_passed", {"topic": self._settings.kafka_topic})
-        moved = self._move(
-            connection,
-            [
-                letters.c.id == sa.any_(sa.literal(passed, sa.ARRAY(sa.BigInteger))),
-                letters.c.state == LetterState.RETRYING,
-            ],
-            LetterState.RESOLVED,
-            who,
-            "the retry passed",
-        )
-        return Settled(passed=moved)
-
     # Retries: before and after they are sent
 
     def begin(self, ids: Sequence[int], who: str, why: str) -> list[int]:
         """Put the letters among ``ids`` that are NEW into RETRYING, attempts on record; returns their ids."""
         with translated("begin retries"), self._engine.begin() as connection:
-            return _ids(
+            return row_numbers(
                 connection,
                 "begin_attempts",
                 {"ids": list(ids), "who": who, "why": why, "most_tries": self._most_tries},
@@ -358,7 +125,7 @@ class DeadLetterRegister(LetterReading):
         ).render_derived(with_types=True)  # fmt: skip
         was_quarantined = letters.c.state == LetterState.QUARANTINED
         with translated("note fixed versions"), self._engine.begin() as connection:
-            return self._move(
+            return move(
                 connection,
                 [letters.c.id == given.c.id, letters.c.state.in_((LetterState.NEW, LetterState.QUARANTINED))],
                 LetterState.NEW,
@@ -419,50 +186,4 @@ class DeadLetterRegister(LetterReading):
     ) -> int:
         with translated(f"make dead letters {to}"), self._engine.begin() as connection:
             chosen = [*conditions(wanted), letters.c.state.in_(states)]
-            return self._move(connection, chosen, to, who, why, **values)
-
-    def _move(
-        self,
-        connection: sa.Connection,
-        where: Sequence[sa.ColumnElement[bool]],
-        to: LetterState,
-        who: str,
-        why: str,
-        **values: object,
-    ) -> int:
-        """The one place where a letter's state changes, with the entry in its history; returns how many."""
-        computed = {
-            name: value if isinstance(value, sa.ColumnElement) else sa.literal(value)
-            for name, value in values.items()
-        }
-        chosen = (
-            sa.select(
-                letters.c.id, letters.c.state, *(value.label(f"new_{n}") for n, value in computed.items())
-            )
-            .where(*where)
-            .with_for_update(of=letters)
-            .cte("chosen")
-        )
-        new = {name: chosen.c[f"new_{name}"] for name in computed}
-        moved = (
-            sa.update(letters)
-            .where(letters.c.id == chosen.c.id)
-            .values(state=to, since=sa.func.now(), **new)
-            .returning(letters.c.id)
-            .cte("moved")
-        )
-        log = sa.select(chosen.c.id, sa.literal(who), chosen.c.state, sa.literal(to.value), sa.literal(why))
-        inserted = connection.execute(
-            sa.insert(changes)
-            .from_select(["letter_id", "who", "from_state", "to_state", "why"], log)
-            .add_cte(moved)
-        )
-        return inserted.rowcount
-
-
-def _ids(connection: sa.Connection, name: str, parameters: dict[str, Any]) -> list[int]:
-    return list(connection.scalars(sa.text(statement(name)), parameters))
-
-
-def _offset(letter: Found) -> int:
-    return int(letter.name.rsplit(":", 1)[1])
+            return move(connection, chosen, to, who, why, **values)

@@ -9,139 +9,42 @@ Exit codes as in ``cli.py``; 1 also when something that was asked for could not 
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.events.masking import masked
 from wotr_pipeline.events.reasons import Reason
 from wotr_pipeline.events.refusals import RepairError
 from wotr_pipeline.events.repair import AsIs, Patch, Repair, Replacement, Transformation
 from wotr_pipeline.events.transformations import TRANSFORMATIONS, for_reason
 from wotr_pipeline.operations.dead_letters import presentation
+from wotr_pipeline.operations.dead_letters.desk import choosing, deciding, desk_of, wanted_of, why_of
 from wotr_pipeline.operations.dead_letters.pruning import prune
 from wotr_pipeline.operations.dead_letters.repairing import Repairs
 from wotr_pipeline.operations.dead_letters.retrying import VERDICT_SECONDS, Retry
 from wotr_pipeline.operations.dead_letters.triage import Triage
 from wotr_pipeline.stores.dead_letter import LetterFilter, LetterState
 from wotr_pipeline.stores.dead_letter_contents import LetterContents
-from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.objects import ObjectStore
 
 CLOSED_DAYS = 90
 LOG = logging.getLogger("wotr.dlq")
-Command = Callable[..., Any]
 DLQ = click.Group()
 """The commands; ``cli.py`` has the group that people see, and gives it the data directory and who they are."""
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What the commands work with."""
-
-    settings: Settings
-    register: DeadLetterRegister
-    objects: ObjectStore
-    who: str
-
-
-class Moment(click.ParamType[datetime]):
-    """A time: ISO 8601 (UTC without a zone), or how long ago: 30m, 6h, 2d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time that the text says."""
-        if isinstance(value, datetime):
-            return value
-        units = {"m": "minutes", "h": "hours", "d": "days"}
-        if value[-1:] in units and value[:-1].isdecimal():
-            return datetime.now(UTC) - timedelta(**{units[value[-1]]: int(value[:-1])})
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                "must be ISO 8601 such as 2026-11-23T08:00, or 30m, 6h, 2d for how long ago", param, ctx
-            )
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _choosing(command: Command) -> Command:
-    """Options and arguments that choose dead letters."""
-    for decorator in reversed(
-        (
-            click.argument("names", nargs=-1),
-            click.option(
-                "--state", "states", multiple=True, type=click.Choice([s.value for s in LetterState])
-            ),
-            click.option("--reason", "reasons", multiple=True, help="Reason code."),
-            click.option("--field", "fields", multiple=True, help="Field that broke the contract."),
-            click.option("--source", "sources", multiple=True, help="Service that sent them."),
-            click.option("--event-type", "event_types", multiple=True),
-            click.option("--version", "versions", multiple=True, help="Schema version."),
-            click.option("--since", type=Moment(), help="Arrived then or later: ISO 8601, or 30m, 6h, 2d."),
-            click.option("--until", type=Moment(), help="Arrived before then."),
-        )
-    ):
-        command = decorator(command)
-    return command
-
-
-def _deciding(command: Command) -> Command:
-    """Options of what changes something."""
-    for decorator in (
-        click.option("--apply", is_flag=True, help="Do it. Without, only what would happen is shown."),
-        click.option("--why", help="Your reason; kept for ever. Needed with --apply."),
-    ):
-        command = decorator(command)
-    return command
-
-
-@contextmanager
-def _desk(ctx: click.Context) -> Iterator[Desk]:
-    data_dir: Path
-    data_dir, who = ctx.obj
-    settings = load_settings(wotr_data_dir=data_dir)
-    with DeadLetterRegister(settings) as register:
-        yield Desk(settings, register, ObjectStore(settings), who)
-
-
-def _wanted(chosen: dict[str, Any]) -> LetterFilter:
-    return LetterFilter(
-        names=chosen["names"],
-        states=tuple(LetterState(state) for state in chosen["states"]),
-        reasons=chosen["reasons"],
-        fields=chosen["fields"],
-        sources=chosen["sources"],
-        event_types=chosen["event_types"],
-        versions=chosen["versions"],
-        since=chosen["since"],
-        until=chosen["until"],
-    )
-
-
-def _why(apply: bool, why: str | None) -> str:
-    if apply and not why:
-        raise click.UsageError('--apply needs --why "…": it is kept in the history of each letter.')
-    return why or ""
-
-
 @DLQ.command("list")
-@_choosing
+@choosing
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.pass_context
 def list_letters(ctx: click.Context, /, limit: int, **chosen: Any) -> None:
     """List dead letters, oldest first; without --state only open ones."""
-    wanted = _wanted(chosen)
+    wanted = wanted_of(chosen)
     if not wanted.states and not wanted.names:
         wanted = presentation.open_ones(wanted)
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         click.echo("\n".join(presentation.letter_lines(desk.register.find(wanted, limit))))
         more = desk.register.count(wanted) - limit
     if more > 0:
@@ -152,7 +55,7 @@ def list_letters(ctx: click.Context, /, limit: int, **chosen: Any) -> None:
 @click.pass_context
 def stats(ctx: click.Context, /) -> None:
     """Open dead letters by reason, field, source and version, with what is offered for each."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         click.echo("\n".join(presentation.stats_lines(desk.register, desk.settings)))
 
 
@@ -165,7 +68,7 @@ def stats(ctx: click.Context, /) -> None:
 @click.pass_context
 def show(ctx: click.Context, /, name: str, unmask: bool, why: str | None) -> None:
     """Show one dead letter: why it was rejected, its history, its retries, its content (masked)."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         letter = desk.register.letter(name)
         click.echo("\n".join(presentation.letter_page(desk.register, letter)))
         content = LetterContents(desk.objects).content(letter)
@@ -180,8 +83,8 @@ def show(ctx: click.Context, /, name: str, unmask: bool, why: str | None) -> Non
 
 
 @DLQ.command()
-@_choosing
-@_deciding
+@choosing
+@deciding
 @click.option("--transform", type=click.Choice(sorted(TRANSFORMATIONS)), help="A named transformation.")
 @click.option(
     "--patch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A JSON Patch (RFC 6902)."
@@ -212,13 +115,13 @@ def fix(
         raise click.UsageError("Give one of --transform, --patch and --payload.")
     if payload is not None and len(chosen["names"]) != 1:
         raise click.UsageError("--payload is the message of one letter: give its name.")
-    why = _why(apply, why)
+    why = why_of(apply, why)
     try:
         repair = _repair(transform, patch, payload)
     except RepairError as error:
         raise click.UsageError(f"The repair cannot be used: {error}") from None
-    with _desk(ctx) as desk:
-        done = Repairs(desk.register, desk.objects, desk.who).run(_wanted(chosen), repair, why, apply=apply)
+    with desk_of(ctx) as desk:
+        done = Repairs(desk.register, desk.objects, desk.who).run(wanted_of(chosen), repair, why, apply=apply)
     click.echo("\n".join(presentation.repair_lines(done)))
     ctx.exit(0 if done.chosen else 1)
 
@@ -244,8 +147,8 @@ def transformations(reason: str | None, field: str) -> None:
 
 
 @DLQ.command()
-@_choosing
-@_deciding
+@choosing
+@deciding
 @click.option("--force", is_flag=True, help="Send those too that today's rules reject. They will come back.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the verdicts.")
 @click.pass_context
@@ -256,37 +159,37 @@ def retry(
 
     Each goes once, however often this is called. The first hundred are waited for; if too few pass, the rest stays.
     """
-    why = _why(apply, why)
-    with _desk(ctx) as desk:
+    why = why_of(apply, why)
+    with desk_of(ctx) as desk:
         work = Retry(desk.settings, desk.register, desk.objects, desk.who, LOG)
         if not apply:
-            done = work.preview(_wanted(chosen), force=force)
+            done = work.preview(wanted_of(chosen), force=force)
         else:
-            done = work.run(_wanted(chosen), why, force=force, verdict_seconds=VERDICT_SECONDS, wait=wait)
+            done = work.run(wanted_of(chosen), why, force=force, verdict_seconds=VERDICT_SECONDS, wait=wait)
     click.echo("\n".join(presentation.retry_lines(done)))
     ctx.exit(1 if done.stopped else 0)
 
 
 @DLQ.command()
-@_choosing
+@choosing
 @click.pass_context
 def rejudge(ctx: click.Context, /, **chosen: Any) -> None:
     """After a change of rules: how many open dead letters pass now. Changes nothing; then wotr dlq retry."""
-    with _desk(ctx) as desk:
-        done = Repairs(desk.register, desk.objects, desk.who).rejudge(_wanted(chosen))
+    with desk_of(ctx) as desk:
+        done = Repairs(desk.register, desk.objects, desk.who).rejudge(wanted_of(chosen))
     click.echo("\n".join(presentation.rejudge_lines(done)))
 
 
 def _decision(name: str, states: tuple[LetterState, ...], verb: str, text: str) -> None:
     @DLQ.command(name, help=f"{text} Dry unless --apply.")
-    @_choosing
-    @_deciding
+    @choosing
+    @deciding
     @click.pass_context
     def decide(ctx: click.Context, /, apply: bool, why: str | None, **chosen: Any) -> None:
-        wanted, why = _wanted(chosen), _why(apply, why)
+        wanted, why = wanted_of(chosen), why_of(apply, why)
         if wanted == LetterFilter():
             raise click.UsageError("Choose some: by name, or by --reason, --source, --state …")
-        with _desk(ctx) as desk:
+        with desk_of(ctx) as desk:
             if apply:
                 changed = getattr(desk.register, name)(wanted, desk.who, why)
                 click.echo(f"{changed:,} dead letters are {verb}.")
@@ -323,7 +226,7 @@ _decision(
 @click.pass_context
 def stop(ctx: click.Context, /, why: str) -> None:
     """The kill switch: no retry sends anything more, until wotr dlq go."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         desk.register.turn_switch(True, desk.who, why)
     click.echo(
         "Retries are stopped. A retry that is at work ends with its present wave. Go on with: wotr dlq go"
@@ -335,7 +238,7 @@ def stop(ctx: click.Context, /, why: str) -> None:
 @click.pass_context
 def go(ctx: click.Context, /, why: str) -> None:
     """Let retries go on after wotr dlq stop."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         desk.register.turn_switch(False, desk.who, why)
     click.echo("Retries go on.")
 
@@ -344,7 +247,7 @@ def go(ctx: click.Context, /, why: str) -> None:
 @click.pass_context
 def triage(ctx: click.Context, /) -> None:
     """Enter what was rejected since, and give retries their verdict; the sensor does it by itself."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         done = Triage(desk.settings, desk.register, desk.objects, desk.who, LOG).run()
         Retry(desk.settings, desk.register, desk.objects, desk.who, LOG).resume()
     click.echo("\n".join(presentation.triage_lines(done)))
@@ -352,7 +255,7 @@ def triage(ctx: click.Context, /) -> None:
 
 
 @DLQ.command()
-@_choosing
+@choosing
 @click.option(
     "--to", "target", type=click.Path(dir_okay=False, path_type=Path), required=True, help="NDJSON file."
 )
@@ -363,8 +266,8 @@ def export(ctx: click.Context, /, target: Path, unmask: bool, why: str | None, *
     """Write dead letters to a file, one JSON object a line: for a client that has to mend its events."""
     if unmask and not why:
         raise click.UsageError('--unmask needs --why "…": who sees content, and why, is kept.')
-    with _desk(ctx) as desk:
-        ids = desk.register.ids(_wanted(chosen))
+    with desk_of(ctx) as desk:
+        ids = desk.register.ids(wanted_of(chosen))
         if unmask:
             names = [letter.name for letter in desk.register.of_ids(ids[:100])]
             desk.register.note_access(desk.who, f"export of {len(ids):,}", why or "", names)
@@ -384,7 +287,7 @@ def export(ctx: click.Context, /, target: Path, unmask: bool, why: str | None, *
 @click.pass_context
 def prune_letters(ctx: click.Context, /, days: int, apply: bool) -> None:
     """Delete the content of dead letters that are long RESOLVED or DISCARDED; their rows stay. Dry unless --apply."""
-    with _desk(ctx) as desk:
+    with desk_of(ctx) as desk:
         done = prune(desk.register, desk.objects, desk.register.now() - timedelta(days=days), apply=apply)
     verb = "are deleted" if done.applied else "would be deleted"
     click.echo(f"{len(done.keys):,} objects {verb}, all of whose dead letters are closed for {days} days.")
