@@ -17,7 +17,8 @@ from wotr_pipeline.stores.errors import StoreError
 from wotr_pipeline.stores.object_keys import DEAD_LETTERS, RECEIVED, REPAIRED, batch_of_dead_letters
 from wotr_pipeline.stores.objects import ObjectStore
 
-TRIAGE_SECONDS = 20
+TRIAGE_SECONDS = 60
+"""A triage is a run of its own, some seconds of a core; nobody waits for it: a retry settles its own letters."""
 SWEEP_SECONDS = 60
 SWEPT_OBJECTS = 20_000
 """Objects listed by one tick: some seconds of an object store's time, well below a tick's limit."""
