@@ -30,11 +30,11 @@ from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
 from wotr_pipeline.config import Settings, load_settings
-from wotr_pipeline.servers.lifecycle import STORES, Platform
+from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, STORES, Platform
 from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
-from wotr_pipeline_tests.deployment import deployment  # noqa: F401  (a fixture)
+from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401  (a fixture)
 
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
@@ -58,6 +58,15 @@ class OneDeployment(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDeployment:
     """Who runs which test."""
     return OneDeployment(config, log)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop Dagster's programs after the last test that needs them: their ticks would cost the others time."""
+    needs = [other for other in (item, nextitem) if other and other.nodeid.startswith(OF_THE_DEPLOYMENT)]
+    used = getattr(item, "funcargs", {}).get("deployment")
+    if needs == [item] and isinstance(used, Deployment):
+        for name in (*DAGSTER, *CODE_SERVER):
+            used.servers.stop(name)
 
 
 @pytest.fixture(scope="session")
