@@ -60,6 +60,11 @@ def curated_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     return [*(_hourly(table, settings) for table in HOURLY), _daily(settings)]
 
 
+def hours_of_a_day() -> dg.TimeWindowPartitionMapping:
+    """The mapping of a day to its hours. The day that is running has hours to come: no reason to fail for them."""
+    return dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+
 def _hourly(table: str, settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         name=table,
@@ -87,7 +92,7 @@ def _hourly(table: str, settings: Settings) -> dg.AssetsDefinition:
 def _daily(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         name="events_daily",
-        deps=[dg.AssetDep("events_hourly", partition_mapping=dg.TimeWindowPartitionMapping())],
+        deps=[dg.AssetDep("events_hourly", partition_mapping=hours_of_a_day())],
         partitions_def=arrival_days(settings),
         group_name="curated",
         kinds={"clickhouse"},

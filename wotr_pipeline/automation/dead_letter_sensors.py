@@ -6,10 +6,12 @@ Concept: https://docs.dagster.io/guides/automate/sensors
 """
 
 import logging
+import time
 from itertools import islice
 
 import dagster as dg
 
+from wotr_pipeline.checks.dead_letters import ASSET
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.dead_letters.triage import Triage
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
@@ -19,6 +21,8 @@ from wotr_pipeline.stores.objects import ObjectStore
 
 TRIAGE_SECONDS = 60
 """A triage is a run of its own, some seconds of a core; nobody waits for it: a retry settles its own letters."""
+SHOWN_SECONDS = 3600
+"""What the asset's page shows is at most so old: people work on letters without any triage."""
 SWEEP_SECONDS = 60
 SWEPT_OBJECTS = 20_000
 """Objects listed by one tick: some seconds of an object store's time, well below a tick's limit."""
@@ -64,7 +68,7 @@ def dead_letter_sensors(settings: Settings, job_name: str) -> list[dg.SensorDefi
         minimum_interval_seconds=TRIAGE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for a triage when there are rejected records, retries without a verdict, or records of "
-        "the dead-letter topic that are not in the register yet. Skips quietly while a store is away.",
+        "the dead-letter topic that are not in the register yet, and once an hour. Skips quietly while a store is away.",
     )
     def dead_letters(
         context: dg.SensorEvaluationContext, objects: dg.ResourceParam[ObjectStore]
@@ -77,7 +81,9 @@ def dead_letter_sensors(settings: Settings, job_name: str) -> list[dg.SensorDefi
                 waiting = Triage(settings, register, objects, "sensor", logging.getLogger(__name__)).waiting()
         except StoreError as error:
             return dg.SkipReason(f"It cannot be told whether there are dead letters to enter: {error}")
-        if not waiting.anything:
+        shown = context.instance.get_latest_materialization_event(dg.AssetKey(ASSET))
+        is_old = shown is None or time.time() - shown.timestamp > SHOWN_SECONDS
+        if not (waiting.anything or is_old):
             return dg.SkipReason("Every dead letter is in the register, and every retry has its verdict.")
         context.log.info("To be triaged: %s.", waiting.describe())
         return dg.SensorResult(run_requests=[dg.RunRequest()])

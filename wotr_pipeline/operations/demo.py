@@ -8,24 +8,18 @@ Belongs here: producing, waiting by condition, comparing. Does not belong here: 
 (``sample_events.py``), counting (``account.py``), starting servers (``cli.py``).
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.account import Account, account
-from wotr_pipeline.operations.dead_letters.triage import Triage
 from wotr_pipeline.operations.sample_events import Sample, SampleAccount, send
 from wotr_pipeline.operations.sample_reasons import expected_reasons
 from wotr_pipeline.stores.batch import BatchState
-from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.errors import TransientError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.ledger import Ledger
-from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 
 POLL_SECONDS = 2.0
@@ -56,7 +50,6 @@ def demo(settings: Settings, events: int, report: Report) -> bool:
         _wait_until_carried(settings, ledger, offsets, report)
         found = account(settings, ledger, warehouse, offsets).since(before)
     warehouse.close()
-    _wait_until_entered(settings)
     report("")
     for line in found.lines():
         report(line)
@@ -102,20 +95,6 @@ def _wait_until_carried(settings: Settings, ledger: Ledger, offsets: KafkaOffset
                 "in the Dagster UI."
             )
         time.sleep(POLL_SECONDS)
-
-
-def _wait_until_entered(settings: Settings) -> None:
-    """Until the register has every dead letter: the sensor's triage enters them, or this one does."""
-    with DeadLetterRegister(settings) as register:
-        triage = Triage(settings, register, ObjectStore(settings), "demo", logging.getLogger(__name__))
-
-        def left() -> bool:
-            triage.settle()
-            return bool(register.batches_to_enter(1))
-
-        Retrying(stop=stop_after_delay(STALLED_SECONDS), wait=wait_fixed(1), retry=retry_if_result(bool))(
-            left
-        )
 
 
 def _against_generator(made: SampleAccount, found: Account) -> Iterator[str]:

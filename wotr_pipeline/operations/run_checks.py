@@ -1,6 +1,8 @@
 """``wotr check``: the checks that stand on their own, now instead of at their schedule.
 
-Belongs here: executing the two check jobs and telling what failed.
+A triage has checks too, and enters what was rejected: it belongs to what is looked at.
+
+Belongs here: executing those jobs and telling what failed.
 Does not belong here: the checks (``checks/``).
 """
 
@@ -13,7 +15,7 @@ import dagster as dg
 from wotr_pipeline.assets.partitions import hour_key
 from wotr_pipeline.checks.definitions import HOUR_JOB, STANDING_JOB
 from wotr_pipeline.config import Settings
-from wotr_pipeline.definitions import build_definitions
+from wotr_pipeline.definitions import TRIAGE_JOB, build_definitions
 from wotr_pipeline.operations.run_etl import QUIET
 from wotr_pipeline.stores.ledger import Ledger
 
@@ -49,11 +51,12 @@ def newest_hours(ledger: Ledger, number: int) -> list[datetime]:
 
 
 def run_checks(settings: Settings, instance: dg.DagsterInstance, hours: Iterable[datetime]) -> Checked:
-    """Execute the standing checks, and those of each of ``hours``; ``instance`` records the runs."""
+    """Execute the standing checks, those of a triage, and those of each of ``hours``; ``instance`` records the runs."""
     definitions = build_definitions(settings)
     evaluations: list[dg.AssetCheckEvaluation] = []
     not_run = []
-    for name, partition in [(STANDING_JOB, None), *((HOUR_JOB, hour_key(hour)) for hour in hours)]:
+    jobs = [(STANDING_JOB, None), (TRIAGE_JOB, None), *((HOUR_JOB, hour_key(hour)) for hour in hours)]
+    for name, partition in jobs:
         result = definitions.resolve_job_def(name).execute_in_process(
             partition_key=partition, instance=instance, raise_on_error=False, run_config=QUIET
         )

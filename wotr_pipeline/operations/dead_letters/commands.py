@@ -19,6 +19,7 @@ from wotr_pipeline.events.masking import masked
 from wotr_pipeline.events.reasons import Reason
 from wotr_pipeline.events.refusals import RepairError
 from wotr_pipeline.events.repair import AsIs, Patch, Repair, Replacement, Transformation
+from wotr_pipeline.events.rules import judge
 from wotr_pipeline.events.transformations import TRANSFORMATIONS, for_reason
 from wotr_pipeline.operations.dead_letters import presentation
 from wotr_pipeline.operations.dead_letters.desk import choosing, deciding, desk_of, wanted_of, why_of
@@ -72,6 +73,7 @@ def show(ctx: click.Context, /, name: str, unmask: bool, why: str | None) -> Non
         letter = desk.register.letter(name)
         click.echo("\n".join(presentation.letter_page(desk.register, letter)))
         content = LetterContents(desk.objects).content(letter)
+        click.echo(presentation.verdict_line(judge(content.value)))
         if not unmask:
             click.echo(f"content, masked (version {letter.fix_version}):\n{masked(content.value)}")
             return

@@ -11,6 +11,7 @@ from typing import Any
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.events.reasons import Reason
+from wotr_pipeline.events.rules import Accepted, Rejected
 from wotr_pipeline.events.transformations import for_reason
 from wotr_pipeline.operations.dead_letters.repairing import RepairReport
 from wotr_pipeline.operations.dead_letters.retrying import Retried
@@ -60,7 +61,7 @@ def stats_lines(register: LetterReading, settings: Settings) -> Iterator[str]:
     yield ""
     line = "{:>8} {:>8}  {:<22} {:<24} {:<18} {:<8} {:<17} {:<17} {}"
     yield line.format(
-        "letters", "of them", "reason", "field", "source", "version", "first (UTC)", "last (UTC)", "offered"
+        "letters", "states", "reason", "field", "source", "version", "first (UTC)", "last (UTC)", "offered"
     )
     for group in groups:
         yield line.format(
@@ -117,6 +118,13 @@ def letter_page(register: LetterReading, letter: Letter) -> Iterator[str]:
         if attempt.offset is not None:
             place = f"{attempt.topic}:{attempt.partition}:{attempt.offset}"
         yield f"  {attempt.attempt}. version {attempt.fix_version}, {place}: {attempt.outcome or 'no verdict yet'}"
+
+
+def verdict_line(verdict: Accepted | Rejected) -> str:
+    """What today's rules say of a letter's newest version."""
+    if isinstance(verdict, Accepted):
+        return f"today's rules: it passes, as event {verdict.id} (wotr trace {verdict.id})"
+    return f"today's rules: {verdict.reason}, field {verdict.field or '(the message)'}: {verdict.message}"
 
 
 def repair_lines(done: RepairReport) -> Iterator[str]:

@@ -81,6 +81,8 @@ def test_the_sensor_asks_for_a_triage_only_when_there_is_something_to_do(
         assert isinstance(found, dg.SensorResult | dg.SkipReason)
         return found
 
+    assert isinstance(tick(), dg.SensorResult), "nothing was ever shown"
+    assert execute(desk, instance, TRIAGE_JOB).success
     assert isinstance(tick(), dg.SkipReason)
     send(desk.settings, [epoch_event("broken")])
     carry(desk.settings)
