@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from wotr_pipeline.definitions import TRIAGE_JOB, build_definitions
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline_tests.deployment import Deployment
 from wotr_pipeline_tests.produced import BAD, event
@@ -39,6 +40,8 @@ def page(deployment: Deployment) -> Iterator[Page]:
     for asset in ("ingested_data", "dead_letters"):
         key = dg.AssetKey(asset)
         wait_until(lambda key=key: deployment.instance.get_latest_materialization_event(key) is not None, 180)
+    triage = build_definitions(deployment.settings).resolve_job_def(TRIAGE_JOB)
+    assert triage.execute_in_process(instance=deployment.instance).success
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=deployment.ui)
@@ -65,6 +68,14 @@ def test_a_check_says_what_it_looked_at_and_what_to_do(page: Page) -> None:
     page.goto("/assets/dead_letters?view=checks")
     expect(page.get_by_text("every_rejection_says_why").first).to_be_visible()
     expect(page.get_by_text("what to do").first).to_be_visible()
+
+
+def test_the_page_of_open_dead_letters_says_how_many_there_are_and_what_to_do(page: Page) -> None:
+    page.goto("/assets/open_dead_letters")
+    expect(page.get_by_text("What was rejected and is still open").first).to_be_visible()
+    expect(page.get_by_text("QUARANTINED", exact=True).first).to_be_visible()
+    page.goto("/assets/open_dead_letters?view=checks")
+    expect(page.get_by_text("no_stuck_retry").first).to_be_visible()
 
 
 def test_the_runs_page_lists_the_runs_that_the_sensor_asked_for(page: Page) -> None:
