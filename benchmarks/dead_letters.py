@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -54,14 +55,22 @@ def measure(platform: Platform, topic: str, letters: int) -> Repaired:
         desk = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.dead_letters"],
             env=environment_of(settings),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        with desk, Watch({"desk": desk.pid}) as usage:
-            while desk.poll() is None:
-                _carry(settings)
-                time.sleep(0.5)
-            told = orjson.loads(desk.stdout.read()) if desk.stdout and desk.returncode == 0 else {}
+        with desk, ThreadPoolExecutor(1) as waiting:
+            assert desk.stdin is not None
+            assert desk.stdout is not None
+            answer = waiting.submit(desk.stdout.readline)
+            with Watch({"desk": desk.pid}) as usage:
+                while not answer.done():
+                    _carry(settings)
+                    time.sleep(0.5)
+            desk.stdin.close()
+        if not answer.result():
+            raise RuntimeError("The process that works on the dead letters failed; its error is above.")
+        told = orjson.loads(answer.result())
         _assert_loaded_once(settings, letters)
         if told.get("resolved") != letters:
             raise RuntimeError(f"{told.get('resolved', 0)} of {letters} dead letters were resolved.")
@@ -157,6 +166,8 @@ def main() -> None:
         "resolved": resolved,
     }
     print(orjson.dumps(told).decode(), flush=True)
+    # A process that is gone cannot be asked for its memory.
+    sys.stdin.read()
 
 
 if __name__ == "__main__":
