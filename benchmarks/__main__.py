@@ -27,7 +27,7 @@ GROWTH = 10
 
 @click.command()
 @click.option(
-    "--events", default=1_000_000, show_default=True, help="Events of the path; rows of the quality report."
+    "--events", default=1_600_000, show_default=True, help="Events of the path; rows of the quality report."
 )
 @click.option(
     "--small", default=1_000_000, show_default=True, help="Events of the small side of the scaling."
