@@ -70,6 +70,7 @@ DEVELOPMENT = [
     "pandas-stubs>=3.1,<4",
     "playwright>=1.65,<2",
     "pytest>=9.2,<10",
+    "pytest-rerunfailures>=16.1,<17",
     "pytest-timeout>=2.4,<3",
     "pytest-xdist>=3.8,<4",
     "pyyaml>=6.0.3,<7",

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
-from tenacity import Retrying, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.servers.lifecycle import Platform
@@ -54,7 +54,15 @@ def test_the_object_store_killed_after_a_put_comes_back_with_the_object(
     killed = servers.kill("objects")
     servers.wait_ready("objects")
     assert servers.pid("objects") != killed
-    assert object_client(space).get_object(Bucket=space.minio_bucket, Key="raw/kept")["Body"].read() == body
+    # A server that is back answers before all its volumes are there again.
+    asked = Retrying(
+        retry=retry_if_exception_type(ClientError),
+        stop=stop_after_delay(60),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    kept = asked(object_client(space).get_object, Bucket=space.minio_bucket, Key="raw/kept")
+    assert kept["Body"].read() == body
 
 
 def test_kafka_killed_after_an_acknowledgement_comes_back_with_the_message(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import SecretStr
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.servers.lifecycle import Platform
@@ -130,6 +131,13 @@ def test_the_same_store_works_again_after_the_server_was_away(
             store.put("meanwhile", b"x")
     finally:
         servers.start("objects")
-    assert store.get("before") == b"x"
-    store.put("after", b"x")
+    # A server that is back answers before all its volumes are there again, and says so: trying again is safe.
+    patiently = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_delay(60),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    assert patiently(store.get, "before") == b"x"
+    assert patiently(store.put, "after", b"x")
     assert [found.key for found in store.list("")] == ["after", "before"]
