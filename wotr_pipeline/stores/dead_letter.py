@@ -123,17 +123,6 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where the record of an attempt lies in Kafka."""
-
-    letter_id: int
-    attempt: int
-    topic: str
-    partition: int
-    offset: int
-
-
-@dataclass(frozen=True)
 class LetterFilter:
     """Which dead letters: all conditions must hold, an empty one holds for every letter."""
 

@@ -130,10 +130,18 @@ class LetterContents:
         data = b"".join(map(repaired.to_line, versions))
         self._objects.put(key, data, {"records": str(len(versions))}, if_absent=True)
 
-    def of_letters(self, letters: Iterable[Letter]) -> Iterator[tuple[Letter, Content]]:
-        """Letters with their newest versions; quick when letters of one object follow each other."""
+    def of_letters(
+        self, letters: Iterable[Letter], unreadable: list[str]
+    ) -> Iterator[tuple[Letter, Content]]:
+        """Letters with their newest versions; quick when letters of one object follow each other.
+
+        One whose content cannot be had is left out, with a sentence about it added to ``unreadable``.
+        """
         for letter in letters:
-            yield letter, self.content(letter)
+            try:
+                yield letter, self.content(letter)
+            except PermanentError as error:
+                unreadable.append(f"{letter.name}: {error}")
 
     def content(self, letter: Letter) -> Content:
         """A letter's newest version.

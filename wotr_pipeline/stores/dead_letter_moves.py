@@ -50,11 +50,6 @@ def move(
     return inserted.rowcount
 
 
-def of_ids(ids: Sequence[int]) -> sa.ColumnElement[bool]:
-    """The letters of these row numbers."""
-    return letters.c.id == sa.any_(sa.literal(list(ids), sa.ARRAY(sa.BigInteger)))
-
-
 def row_numbers(connection: sa.Connection, name: str, parameters: dict[str, Any]) -> list[int]:
     """Run ``sql/<name>.sql``, which gives letters' row numbers."""
     return list(connection.scalars(sa.text(statement(name)), parameters))

@@ -24,6 +24,7 @@ from .dead_letter import (
 from .dead_letter_tables import (
     ATTEMPT_COLUMNS,
     LETTER_COLUMNS,
+    any_of,
     attempt_of,
     attempts,
     changes,
@@ -84,7 +85,7 @@ class LetterReading:
         """Letters by their row numbers, in the order of the objects they lie in; read page by page."""
         for start in range(0, len(ids), PAGE):
             page = list(ids[start : start + PAGE])
-            yield from self._letters(letters.c.id == sa.any_(sa.literal(page, sa.ARRAY(sa.BigInteger))))
+            yield from self._letters(any_of(letters.c.id, page))
 
     def find(self, wanted: LetterFilter, limit: int) -> list[Letter]:
         """At most ``limit`` letters that the filter chooses, oldest first."""
@@ -237,12 +238,8 @@ class LetterReading:
 
     def known_objects(self, keys: Sequence[str], batch_ids: Sequence[str]) -> tuple[set[str], set[str]]:
         """Which of the keys are objects noted already, and which of the batches the ledger has."""
-        noted = sa.select(objects.c.key).where(
-            objects.c.key == sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text)))
-        )
-        planned = sa.select(batches.c.batch_id).where(
-            batches.c.batch_id == sa.any_(sa.literal(list(batch_ids), sa.ARRAY(sa.Text)))
-        )
+        noted = sa.select(objects.c.key).where(any_of(objects.c.key, keys))
+        planned = sa.select(batches.c.batch_id).where(any_of(batches.c.batch_id, batch_ids))
         with translated("see whose objects these are"), self._engine.connect() as connection:
             return set(connection.scalars(noted)), set(connection.scalars(planned))
 

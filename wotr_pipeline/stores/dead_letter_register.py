@@ -50,7 +50,7 @@ from ..sql import statement
 from .dead_letter import LetterFilter, LetterState
 from .dead_letter_moves import move, row_numbers
 from .dead_letter_settling import LetterSettling
-from .dead_letter_tables import accesses, conditions, letters, switch
+from .dead_letter_tables import accesses, any_of, conditions, letters, switch
 from .errors import TransientError
 from .ledger_database import LockClass, connect, translated
 
@@ -167,11 +167,10 @@ class DeadLetterRegister(LetterSettling):
 
     def note_pruned(self, keys: Sequence[str]) -> None:
         """Note that objects were deleted: the content of their letters is gone for good."""
-        gone = sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text)))
         with translated("note what was pruned"), self._engine.begin() as connection:
             connection.execute(
                 sa.update(letters)
-                .where((letters.c.object_key == gone) | (letters.c.fix_key == gone))
+                .where(any_of(letters.c.object_key, keys) | any_of(letters.c.fix_key, keys))
                 .values(pruned_at=sa.func.now())
             )
 

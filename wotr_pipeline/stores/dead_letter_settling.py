@@ -14,9 +14,9 @@ from ..config import Settings
 from ..sql import statement
 from .batch import Batch, BatchState
 from .dead_letter import Found, LetterState, Origin, Settled
-from .dead_letter_moves import move, of_ids, row_numbers
+from .dead_letter_moves import move, row_numbers
 from .dead_letter_reading import LetterReading
-from .dead_letter_tables import attempts, cursors, letters, objects
+from .dead_letter_tables import any_of, attempts, cursors, letters, objects
 from .ledger_database import batches, translated
 
 
@@ -108,7 +108,7 @@ class LetterSettling(LetterReading):
             rows = connection.execute(
                 sa.select(letters.c.name, attempts.c.attempt, letters.c.id)
                 .join(attempts, attempts.c.letter_id == letters.c.id)
-                .where(letters.c.name == sa.any_(sa.literal(names, sa.ARRAY(sa.Text))))
+                .where(any_of(letters.c.name, names))
             )
             known = {(row.name, row.attempt): row.id for row in rows}
         fresh: list[Found] = []
@@ -177,7 +177,7 @@ class LetterSettling(LetterReading):
             )
         rejected = row_numbers(connection, "reject_attempts", {"found": orjson.dumps(rows).decode()})
         at_limit = letters.c.tries >= self._most_tries
-        of_these = of_ids(rejected)
+        of_these = any_of(letters.c.id, rejected)
         retrying = letters.c.state == LetterState.RETRYING
         why = "the retry was rejected"
         quarantined = move(
@@ -235,7 +235,7 @@ class LetterSettling(LetterReading):
         )
         repaired = move(
             connection,
-            [of_ids(retries), to_be_done],
+            [any_of(letters.c.id, retries), to_be_done],
             LetterState.RESOLVED,
             who,
             f"{why}: its retry passes",
@@ -247,7 +247,7 @@ class LetterSettling(LetterReading):
         moved = move(
             connection,
             [
-                of_ids(passed),
+                any_of(letters.c.id, passed),
                 letters.c.state == LetterState.RETRYING,
             ],
             LetterState.RESOLVED,

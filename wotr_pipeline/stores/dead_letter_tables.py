@@ -5,6 +5,7 @@ rows to records, a filter to conditions.
 Does not belong here: any change of a row (``dead_letter_register.py``, ``dead_letter_attempts.py``).
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -117,6 +118,11 @@ def letter_of(row: sa.Row[Any]) -> Letter:
 def attempt_of(row: sa.Row[Any]) -> Attempt:
     """The ``Attempt`` of a row of ``ATTEMPT_COLUMNS``."""
     return Attempt(**row._mapping)
+
+
+def any_of(column: sa.Column[Any], values: Sequence[int] | Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether the column is one of the values: one bound array, however many there are."""
+    return column == sa.any_(sa.literal(list(values), sa.ARRAY(column.type)))
 
 
 def conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:

@@ -79,7 +79,7 @@ from .batch import (
     RawObject,
     StateSummary,
 )
-from .dead_letter_tables import letters
+from .dead_letter_tables import any_of, letters
 from .errors import PermanentError
 from .ledger_adoption import Runs, adopt, runs_of
 from .ledger_database import COLUMNS, LockClass, batch_of, batches, connect, migrate, translated
@@ -273,7 +273,7 @@ class Ledger:
     def pruned_objects(self, keys: Sequence[str]) -> set[str]:
         """Which of these objects of dead letters were deleted on purpose."""
         query = sa.select(letters.c.object_key).where(
-            letters.c.object_key == sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text))),
+            any_of(letters.c.object_key, keys),
             letters.c.pruned_at.is_not(None),
         )
         with translated("see what was pruned"), self._engine.connect() as connection:

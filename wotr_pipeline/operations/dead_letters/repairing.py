@@ -11,7 +11,6 @@ Belongs here: applying one repair to many letters. Does not belong here: what a 
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -23,7 +22,6 @@ from wotr_pipeline.events.transformations import RepairContext
 from wotr_pipeline.stores.dead_letter import Letter, LetterFilter, LetterState
 from wotr_pipeline.stores.dead_letter_contents import Content, LetterContents
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.object_keys import repaired_key
 from wotr_pipeline.stores.objects import ObjectStore
 
@@ -75,7 +73,7 @@ class Repairs:
         operation = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         versions: list[tuple[Letter, bytes]] = []
         pages = 0
-        for letter, content in self._read(ids, done):
+        for letter, content in self._contents.of_letters(self._register.of_ids(ids), done.unreadable):
             result = _attempted(repair, letter, content)
             if not self._count(result, letter, done) or not isinstance(result, Repaired):
                 continue
@@ -91,13 +89,6 @@ class Repairs:
     def rejudge(self, wanted: LetterFilter) -> RepairReport:
         """What today's rules say of the open letters as they are. Nothing is changed."""
         return self.run(wanted, AsIs(), f"judged by rules {RULES_VERSION}", apply=False)
-
-    def _read(self, ids: list[int], done: RepairReport) -> Iterator[tuple[Letter, Content]]:
-        for letter in self._register.of_ids(ids):
-            try:
-                yield letter, self._contents.content(letter)
-            except PermanentError as error:
-                done.unreadable.append(f"{letter.name}: {error}")
 
     def _count(self, result: Repaired | NotRepaired, letter: Letter, done: RepairReport) -> bool:
         """Whether the letter passes now."""

@@ -20,7 +20,7 @@ Belongs here: choosing, sending, bounds. Does not belong here: the register's ru
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,10 +29,10 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 from wotr_pipeline.config import Settings
 from wotr_pipeline.events.rules import Rejected, judge
 from wotr_pipeline.operations.dead_letters.triage import Triage
-from wotr_pipeline.stores.dead_letter import Letter, LetterFilter, LetterState
-from wotr_pipeline.stores.dead_letter_contents import ATTEMPT_HEADER, LETTER_HEADER, Content, LetterContents
+from wotr_pipeline.stores.dead_letter import LetterFilter, LetterState
+from wotr_pipeline.stores.dead_letter_contents import ATTEMPT_HEADER, LETTER_HEADER, LetterContents
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.errors import PermanentError, TransientError
+from wotr_pipeline.stores.errors import TransientError
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.objects import ObjectStore
 
@@ -148,7 +148,7 @@ class Retry:
         ids = self._register.ids(new)
         done.chosen = len(ids)
         passing: set[int] = set()
-        for letter, content in self._read(ids, done.unreadable):
+        for letter, content in self._contents.of_letters(self._register.of_ids(ids), done.unreadable):
             verdict = judge(content.value)
             if isinstance(verdict, Rejected):
                 done.failing[verdict.reason.value] += 1
@@ -158,13 +158,6 @@ class Retry:
                 done.passing += 1
                 passing.add(letter.id)
         return [number for number in ids if number in passing]
-
-    def _read(self, ids: Sequence[int], unreadable: list[str]) -> Iterator[tuple[Letter, Content]]:
-        for letter in self._register.of_ids(ids):
-            try:
-                yield letter, self._contents.content(letter)
-            except PermanentError as error:
-                unreadable.append(f"{letter.name}: {error}")
 
     def _reason_to_stop(self, started: datetime, wave: int, done: Retried, verdict_seconds: float) -> str:
         switch = self._register.switch()
@@ -227,7 +220,7 @@ class Retry:
         producer = EventProducer(self._settings, receipts=True)
         try:
             with producer:
-                for letter, content in self._read(ids, problems):
+                for letter, content in self._contents.of_letters(self._register.of_ids(ids), problems):
                     headers = [
                         *(header for header in content.headers if header[0] not in OURS),
                         (LETTER_HEADER, letter.name.encode()),
