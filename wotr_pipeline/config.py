@@ -6,6 +6,7 @@ Does not belong here: addresses of the embedded servers (``servers/`` writes the
 variables below), or anything that opens a connection.
 """
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ ENVIRONMENT_FILE = "environment"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+HttpAddress = Annotated[str, Field(pattern=r"^https?://\S+$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
@@ -61,7 +63,56 @@ class Settings(BaseSettings):
     clickhouse_password: SecretStr = Field(SecretStr(""), description="password of that user")
     clickhouse_db: Identifier = Field("wotr", description="database of the events")
 
-    api_keys: SecretStr = Field(SecretStr(""), description="comma-separated keys of the gateway")
+    clickhouse_reader_user: str = Field(
+        "", description="user of the explorer, who may only read; empty: none"
+    )
+    clickhouse_reader_password: SecretStr = Field(SecretStr(""), description="password of that user")
+
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="comma-separated keys of the gateway with every scope, each of 24 characters or more "
+        "of A-Z a-z 0-9 _ -; `wotr keys create` makes narrower ones",
+    )
+    wotr_gateway_host: str = Field("127.0.0.1", min_length=1, description="address the gateway listens on")
+    wotr_gateway_port: Port = Field(8000, description="1 to 65535, the gateway's port")
+    wotr_gateway_url: HttpAddress = Field(
+        "http://127.0.0.1:8000",
+        description="http(s) address under which people and producers reach the gateway",
+    )
+    wotr_session_secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs the pages' cookies, 32 characters or more; empty: a new one each start",
+    )
+    wotr_session_hours: int = Field(8, ge=1, le=72, description="hours after which a sign-in ends, 1 to 72")
+    wotr_events_per_minute: int = Field(
+        3_000_000,
+        ge=1,
+        le=100_000_000,
+        description="most events a minute from one key that has no limit of its own",
+    )
+    wotr_request_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        le=256 * 1024 * 1024,
+        description="most bytes of one batch request, 1 KiB to 256 MiB",
+    )
+    wotr_maintenance_accepts: bool = Field(
+        True, description="whether the gateway takes events into Kafka during maintenance, true or false"
+    )
+    wotr_schema_registry_url: HttpAddress = Field(
+        "http://127.0.0.1:8000/registry",
+        description="http(s) address of a Confluent-compatible schema registry",
+    )
+    wotr_dagster_url: HttpAddress = Field(
+        "http://127.0.0.1:3001", description="http(s) address of Dagster's UI"
+    )
+    wotr_grafana_url: HttpAddress = Field("http://127.0.0.1:3000", description="http(s) address of Grafana")
+    wotr_jaeger_url: HttpAddress = Field("http://127.0.0.1:16686", description="http(s) address of Jaeger")
+    otel_exporter_otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="http(s) address that takes traces (OTLP); empty: no traces",
+    )
 
     wotr_data_dir: Path = Field(DEFAULT_DATA_DIR, description="directory for the embedded servers' state")
     wotr_batch_events: int = Field(
@@ -101,9 +152,8 @@ class Settings(BaseSettings):
         datetime(2026, 1, 1, tzinfo=UTC),
         description="first hourly partition, ISO 8601 with a zone, on the hour",
     )
-    wotr_runbook_url: str = Field(
+    wotr_runbook_url: HttpAddress = Field(
         "https://github.com/wotr/wotr_pipeline/blob/main/docs",
-        pattern=r"^https?://\S+$",
         description="http(s) address under which docs/ is published",
     )
 
@@ -115,6 +165,21 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
             raise ValueError("must be http(s)://host:port or host:port, without a path")
         return url.rstrip("/")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _api_keys_are_strong(cls, value: SecretStr) -> SecretStr:
+        keys = [key.strip() for key in value.get_secret_value().split(",") if key.strip()]
+        if not all(re.fullmatch(r"[A-Za-z0-9_-]{24,200}", key) for key in keys):
+            raise ValueError("a key is too short, or holds other characters than A-Z a-z 0-9 _ -")
+        return SecretStr(",".join(keys))
+
+    @field_validator("wotr_session_secret")
+    @classmethod
+    def _session_secret_is_strong(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < 32:
+            raise ValueError("must have 32 characters or more")
+        return value
 
     @field_validator("wotr_first_hour")
     @classmethod

@@ -51,10 +51,11 @@ SECRET_NAMES = (
     "clickhouse",
     "clickhouse_reader",
     "api_key",
+    "session",
 )
 REMEMBERED = "servers.json"
-WEBSERVER_PORT = 3001
-"""Port of the Dagster UI when it is free (3000 is Grafana's)."""
+WANTED_PORTS = {"dagster_webserver": 3001, "gateway": 8000}
+"""Ports that people know, taken when they are free (3000 is Grafana's)."""
 LOWEST_PORT, HIGHEST_PORT = 10_240, 22_000
 """Below the range from which Linux takes ports for outgoing connections, so that a remembered port
 is not taken between a stop and a start; and so low that a port plus 10000 (SeaweedFS's rule for the
@@ -121,6 +122,11 @@ class DataDirectory:
             "CLICKHOUSE_READER_USER": "wotr_reader",
             "CLICKHOUSE_READER_PASSWORD": self.secrets["clickhouse_reader"],
             "API_KEYS": self.secrets["api_key"],
+            "WOTR_GATEWAY_PORT": str(self.ports["gateway"]),
+            "WOTR_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}",
+            "WOTR_SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{self.ports['gateway']}/registry",
+            "WOTR_SESSION_SECRET": self.secrets["session"],
+            "WOTR_DAGSTER_URL": f"http://127.0.0.1:{self.ports['dagster_webserver']}",
             "DAGSTER_HOME": str(self.path / "dagster"),
             "DAGSTER_CODE_PORT": str(self.ports["dagster_code"]),
             "DAGSTER_WEBSERVER_PORT": str(self.ports["dagster_webserver"]),
@@ -132,14 +138,17 @@ class DataDirectory:
         lines = [f"{name}={shlex.quote(value)}" for name, value in self.environment().items()]
         write_private(self.environment_file, "\n".join(lines) + "\n")
 
-    def with_free_webserver_port(self) -> "DataDirectory":
-        """The same directory with another port for Dagster's UI where the remembered one is taken.
+    def with_free_wanted_ports(self) -> "DataDirectory":
+        """The same directory with other ports for the UI and the gateway where the remembered ones are taken.
 
-        Every copy would like 3001, and nothing but people's bookmarks depends on it.
+        Every copy would like the known ones, and nothing but people's bookmarks depends on them.
         """
-        if port_is_free(self.ports["dagster_webserver"]):
+        taken = {name for name in WANTED_PORTS if not port_is_free(self.ports[name])}
+        if not taken:
             return self
-        moved = replace(self, ports=self.ports | {"dagster_webserver": _webserver_port()})
+        moved = replace(
+            self, ports=self.ports | {name: _wanted_port(name, self.ports) for name in sorted(taken)}
+        )
         _remember(self.path, moved.ports, moved.secrets)
         return moved
 
@@ -197,35 +206,43 @@ def _remembered(path: Path) -> tuple[dict[str, int], dict[str, str]]:
     file = path / REMEMBERED
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        return known["ports"], known["secrets"]
+        ports, chosen = known["ports"], known["secrets"]
+        complete = {*PORT_NAMES, *WANTED_PORTS} <= ports.keys() and {*SECRET_NAMES} <= chosen.keys()
     except FileNotFoundError:
-        ports, chosen = _choose_ports(), {name: secrets.token_hex(20) for name in SECRET_NAMES}
-        _remember(path, ports, chosen)
-        return ports, chosen
+        ports, chosen, complete = {}, {}, False
     except (ValueError, TypeError, KeyError):
         raise DataDirectoryError(
             f"{file} holds the ports and passwords of the servers below {path} and cannot be read. "
             "Restore it from a copy; without it the data below this directory cannot be opened."
         ) from None
+    if not complete:  # a new directory, or one of a version that had fewer servers
+        ports = _choose_ports(ports)
+        chosen = {name: secrets.token_hex(20) for name in SECRET_NAMES} | chosen
+        _remember(path, ports, chosen)
+    return ports, chosen
 
 
 def _remember(path: Path, ports: dict[str, int], chosen: dict[str, str]) -> None:
     write_private(path / REMEMBERED, json.dumps({"ports": ports, "secrets": chosen}, indent=1))
 
 
-def _choose_ports() -> dict[str, int]:
-    ports: dict[str, int] = {}
-    while len(ports) < len(PORT_NAMES):
-        # Not a secret: where two copies start at once, chance keeps them apart.
-        port = random.randint(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311
-        if port not in ports.values() and port_is_free(port) and port_is_free(port + GRPC_OFFSET):
-            ports[PORT_NAMES[len(ports)]] = port
-    return ports | {"dagster_webserver": _webserver_port()}
+def _choose_ports(known: dict[str, int]) -> dict[str, int]:
+    ports = dict(known)
+    for name in PORT_NAMES:
+        while name not in ports:
+            # Not a secret: where two copies start at once, chance keeps them apart.
+            port = random.randint(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311
+            if port not in ports.values() and port_is_free(port) and port_is_free(port + GRPC_OFFSET):
+                ports[name] = port
+    for name in WANTED_PORTS:
+        ports.setdefault(name, _wanted_port(name, ports))
+    return ports
 
 
-def _webserver_port() -> int:
-    candidates = (WEBSERVER_PORT, *range(HIGHEST_PORT + 1, HIGHEST_PORT + 1000))
-    free: int = next(port for port in candidates if port_is_free(port))
+def _wanted_port(name: str, ports: dict[str, int]) -> int:
+    others = {port for other, port in ports.items() if other != name}
+    candidates = (WANTED_PORTS[name], *range(HIGHEST_PORT + 1, HIGHEST_PORT + 1000))
+    free: int = next(port for port in candidates if port not in others and port_is_free(port))
     return free
 
 

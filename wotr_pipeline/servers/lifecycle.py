@@ -73,7 +73,7 @@ class Platform:
             supervising = self._supervisor.running()
             if not supervising:
                 self._supervisor.end_orphans()
-                self.directory = self.directory.with_free_webserver_port()
+                self.directory = self.directory.with_free_wanted_ports()
                 self._describe()
             servers = [self._servers[name] for name in names]
             started: list[Server] = []
