@@ -119,6 +119,13 @@ def platform(servers: Platform) -> Settings:
 
 @pytest.fixture
 def space(platform: Settings, servers: Platform) -> Iterator[Settings]:
+    with new_space(servers) as settings:
+        yield settings
+
+
+@contextlib.contextmanager
+def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
+    """What ``space`` is, for fixtures that keep it for longer than a test. The ``platform`` must be up."""
     name = f"t{secrets.token_hex(5)}"
     settings = settings_of(
         servers,
@@ -128,6 +135,7 @@ def space(platform: Settings, servers: Platform) -> Iterator[Settings]:
         minio_bucket=f"{name}-bucket",
         postgres_db=name,
         clickhouse_db=name,
+        **changed,
     )
     topics.create_topic(settings)
     objects = object_client(settings)

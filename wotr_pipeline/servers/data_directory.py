@@ -230,9 +230,8 @@ def _choose_ports(known: dict[str, int]) -> dict[str, int]:
     ports = dict(known)
     for name in PORT_NAMES:
         while name not in ports:
-            # Not a secret: where two copies start at once, chance keeps them apart.
-            port = random.randint(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311
-            if port not in ports.values() and port_is_free(port) and port_is_free(port + GRPC_OFFSET):
+            port = free_port()
+            if port not in ports.values() and port_is_free(port + GRPC_OFFSET):
                 ports[name] = port
     for name in WANTED_PORTS:
         ports.setdefault(name, _wanted_port(name, ports))
@@ -256,6 +255,15 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now, below those that Linux takes for outgoing connections."""
+    while True:
+        # Not a secret: where two copies start at once, chance keeps them apart.
+        port = random.randint(LOWEST_PORT, HIGHEST_PORT)  # noqa: S311
+        if port_is_free(port):
+            return port
 
 
 def port_is_free(port: int) -> bool:

@@ -78,7 +78,7 @@ query_history = sa.Table(
     sa.Column("key_id", sa.Text, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("statement", sa.Text, nullable=False),
-    sa.Column("seconds", sa.Float),
+    sa.Column("seconds", sa.Double),
     sa.Column("rows", sa.BigInteger),
     sa.Column("error", sa.Text),
 )
@@ -100,5 +100,5 @@ backups = sa.Table(
     sa.Column("location", sa.Text, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("verified_at", _moment),
-    sa.Column("restore_seconds", sa.Float),
+    sa.Column("restore_seconds", sa.Double),
 )

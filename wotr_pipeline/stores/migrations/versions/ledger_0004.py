@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("location", sa.Text, nullable=False, comment="where it lies"),
         sa.Column("bytes", sa.BigInteger, nullable=False, comment="its size"),
         sa.Column("verified_at", MOMENT, comment="when it was last restored and compared; null: never"),
-        sa.Column("restore_seconds", sa.Float, comment="how long that restore took (RTO)"),
+        sa.Column("restore_seconds", sa.Double, comment="how long that restore took (RTO)"),
         sa.CheckConstraint("store IN ('minio', 'postgres', 'clickhouse')", name="backups_store"),
         comment="Backups and their restore drills: one counts only once it is verified",
     )
@@ -119,7 +119,7 @@ def _create_queries() -> None:
         sa.Column("key_id", sa.Text, nullable=False, comment="key of who asked"),
         sa.Column("who", sa.Text, nullable=False, comment="its name"),
         sa.Column("statement", sa.Text, nullable=False, comment="SQL"),
-        sa.Column("seconds", sa.Float, comment="how long it took; null: it did not end"),
+        sa.Column("seconds", sa.Double, comment="how long it took; null: it did not end"),
         sa.Column("rows", sa.BigInteger, comment="rows shown or exported; null: it failed"),
         sa.Column("error", sa.Text, comment="the engine's code and symbol; null: it worked"),
         comment="Queries that were run in the explorer",

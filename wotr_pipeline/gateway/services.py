@@ -1,0 +1,75 @@
+"""What the routes share: opened when the gateway starts, closed when it stops.
+
+Belongs here: making and closing them. Does not belong here: what they do.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from ..config import Settings
+from ..stores.api_keys import ApiKeys
+from ..stores.dead_letter_register import DeadLetterRegister
+from ..stores.kafka_publisher import KafkaPublisher
+from ..stores.ledger import Ledger
+from ..stores.objects import ObjectStore
+from ..stores.operations_log import OperationsLog
+from ..stores.seen_ids import SeenIds
+from ..stores.sessions import Sessions
+from ..stores.warehouse import Warehouse
+from .access import Access, KeyRing
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything behind the routes. What blocks is called in a thread."""
+
+    settings: Settings
+    access: Access
+    publisher: KafkaPublisher
+    seen: SeenIds
+    ledger: Ledger
+    letters: DeadLetterRegister
+    operations: OperationsLog
+    objects: ObjectStore
+    warehouse: Warehouse
+    """As the platform's own user: for what the pages show. People's SQL goes through the reader."""
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Services]:
+    """The services, with their background work; nothing needs to be up for that."""
+    async with contextlib.AsyncExitStack() as stack:
+        keys, sessions, operations = ApiKeys(settings), Sessions(settings), OperationsLog(settings)
+        ledger, letters, warehouse = (
+            Ledger(settings),
+            DeadLetterRegister(settings),
+            Warehouse(settings, "gateway"),
+        )
+        for closing in (keys, sessions, operations, ledger, letters, warehouse):
+            stack.callback(closing.close)
+        seen = await stack.enter_async_context(SeenIds(settings))
+        publisher = await stack.enter_async_context(KafkaPublisher(settings))
+        ring = KeyRing(settings, keys)
+        refreshing = asyncio.create_task(ring.keep_fresh())
+        stack.callback(refreshing.cancel)
+        yield Services(
+            settings=settings,
+            access=Access(settings, ring, sessions),
+            publisher=publisher,
+            seen=seen,
+            ledger=ledger,
+            letters=letters,
+            operations=operations,
+            objects=ObjectStore(settings),
+            warehouse=warehouse,
+        )
+
+
+def services_of(request: Request) -> Services:
+    """The application's own."""
+    services: Services = request.app.state.services
+    return services

@@ -1,0 +1,116 @@
+"""A running gateway, the real process, in a place of its own, shared by the tests of one module.
+
+- ``edge``: the gateway with its settings; ``edge.client()`` asks it with a key of the scopes that are named.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+import pytest
+
+from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.data_directory import free_port
+from wotr_pipeline.servers.lifecycle import Platform
+from wotr_pipeline.stores.api_keys import ApiKeys, Scope
+
+from ..conftest import environment_of, new_space
+from ..topics import wait_until
+
+STARTED_SECONDS = 60.0
+
+
+@dataclass
+class Edge:
+    """A gateway and the place that it stands on."""
+
+    settings: Settings
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    _clients: list[httpx.Client] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.settings.wotr_gateway_url
+
+    @cached_property
+    def keys(self) -> ApiKeys:
+        return ApiKeys(self.settings)
+
+    def key(self, *scopes: Scope, events_per_minute: int | None = None) -> str:
+        """The text of a new key."""
+        return self.keys.create("a test", scopes, "pytest", events_per_minute=events_per_minute).text
+
+    def client(self, *scopes: Scope, **headers: str) -> httpx.Client:
+        """A client with a new key; without scopes, one without a key."""
+        given = {"X-API-Key": self.key(*scopes)} if scopes else {}
+        client = httpx.Client(base_url=self.url, headers=given | headers, timeout=60, trust_env=False)
+        self._clients.append(client)
+        return client
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wotr_pipeline.gateway"],
+                env=environment_of(self.settings),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self.answers, STARTED_SECONDS)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/sign-in", timeout=2, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """kill -9, server and worker."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        finally:
+            self.kill()
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.keys.close()
+
+
+@contextlib.contextmanager
+def running(servers: Platform, directory: Path, **changed: str) -> Iterator[Edge]:
+    """A gateway on a fresh place; ``changed``: other settings, by field name."""
+    port = free_port()
+    address = {"wotr_gateway_port": str(port), "wotr_gateway_url": f"http://127.0.0.1:{port}"}
+    with new_space(servers, **address, **changed) as settings:
+        edge = Edge(settings, directory / "gateway.log")
+        edge.start()
+        try:
+            yield edge
+        finally:
+            edge.stop()
+            edge.close()
+
+
+@pytest.fixture(scope="module")
+def edge(platform: Settings, servers: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    with running(servers, tmp_path_factory.mktemp("gateway")) as edge:
+        yield edge
