@@ -199,8 +199,8 @@ def trace(ctx: click.Context, event_id: str, as_json: bool) -> None:
     """Show where one event is and how it came there; exit code 1 when nothing is known of it."""
     import json
 
-    from wotr_pipeline.operations.trace import trace_event
     from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+    from wotr_pipeline.stores.event_trace import trace_event
     from wotr_pipeline.stores.ledger import Ledger
     from wotr_pipeline.stores.warehouse import Warehouse
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import headers, pages, problems
+from . import events, headers, ingest, openapi, pages, problems
 from .services import opened
 
 DESCRIPTION = """\
@@ -47,5 +47,7 @@ def application(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
-    app.include_router(pages.router)
+    for router in (ingest.router, events.router, pages.router):
+        app.include_router(router)
+    openapi.install(app)
     return app
