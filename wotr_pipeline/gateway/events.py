@@ -50,7 +50,7 @@ class Retention(BaseModel):
     setting: str
 
 
-@router.get("/events/{event_id}", **openapi.EVENT)
+@router.get("/events/{event_id:path}", **openapi.EVENT)
 async def event(
     request: Request, event_id: Annotated[str, Path(min_length=1, max_length=300)]
 ) -> Whereabouts:
