@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         le=256 * 1024 * 1024,
         description="most bytes of one batch request, 1 KiB to 256 MiB",
     )
+    wotr_client_seconds: int = Field(
+        15,
+        ge=1,
+        le=300,
+        description="seconds a client may take for a request's headers, and for its body, 1 to 300",
+    )
     wotr_maintenance_accepts: bool = Field(
         True, description="whether the gateway takes events into Kafka during maintenance, true or false"
     )

@@ -15,7 +15,6 @@ from .problems import FieldProblem, Problem
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-BODY_SECONDS = 30.0
 EVENT_BYTES = 256 * 1024
 """Of one event's request: twice what the contract lets ``data`` have."""
 MOST_EVENTS = 10_000
@@ -25,8 +24,8 @@ MOST_COMMAS = 1_000_000
 _elements = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MOST_EVENTS)])
 
 
-async def read_body(request: Request, limit: int, *types: str) -> bytes:
-    """The body of a request of one of these media types, at most ``limit`` bytes of it.
+async def read_body(request: Request, seconds: float, limit: int, *types: str) -> bytes:
+    """The body of a request of one of these media types, at most ``limit`` bytes of it, within ``seconds``.
 
     Raises:
         Problem: 415 another type, charset or encoding; 413 too long; 408 too slow; 400 the client went away.
@@ -38,7 +37,7 @@ async def read_body(request: Request, limit: int, *types: str) -> bytes:
     chunks: list[bytes] = []
     length = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 length += len(chunk)
                 if length > limit:
@@ -46,7 +45,7 @@ async def read_body(request: Request, limit: int, *types: str) -> bytes:
                 chunks.append(chunk)
     except TimeoutError:
         raise Problem(
-            408, f"The body took longer than {BODY_SECONDS:.0f} s.", headers={"Connection": "close"}
+            408, f"The body took longer than {seconds:.0f} s.", headers={"Connection": "close"}
         ) from None
     except ClientDisconnect:
         raise Problem(400, "The client went away before its body was there.") from None

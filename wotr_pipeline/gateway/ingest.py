@@ -36,7 +36,7 @@ async def ingest(request: Request) -> Response:
     """Take one event. 202: Kafka has it on record."""
     services = services_of(request)
     caller = await _caller(services, request, "ingest")
-    body = await read_body(request, EVENT_BYTES, JSON)
+    body = await read_body(request, services.settings.wotr_client_seconds, EVENT_BYTES, JSON)
     (verdict,) = await _take(services, request, caller, "ingest", [body])
     if verdict.outcome is Outcome.REJECTED:
         raise Problem(422, "The event breaks the contract.", errors=_errors(verdict), id=verdict.id)
@@ -60,7 +60,10 @@ async def ingest_batch(request: Request) -> Response:
     except TimeoutError:
         raise Problem(503, "Too many batches are under way.", retry_after=RETRY_SECONDS) from None
     try:
-        body = await read_body(request, services.settings.wotr_request_bytes, JSON, *NDJSON)
+        settings = services.settings
+        body = await read_body(
+            request, settings.wotr_client_seconds, settings.wotr_request_bytes, JSON, *NDJSON
+        )
         bodies = split(body, media_type(request))
         del body
         verdicts = await _take(services, request, caller, "batch", bodies)
@@ -84,7 +87,7 @@ async def validate(request: Request) -> Response:
     services = services_of(request)
     caller = await services.access.of_program(request, Scope.INGEST)
     services.access.take(caller, 1)
-    body = await read_body(request, EVENT_BYTES, JSON)
+    body = await read_body(request, services.settings.wotr_client_seconds, EVENT_BYTES, JSON)
     (judged,) = await services.intake.judge([body])
     valid = not isinstance(judged, Verdict)
     document: dict[str, Any] = {
