@@ -3,6 +3,7 @@
 Belongs here: putting in what is absent. Does not belong here: choosing it (``gateway/intake.py``).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,10 +21,12 @@ class Completed:
 
     text: bytes
     verdict: Accepted | Rejected
+    has_new_id: bool = False
+    """Whether the id was put in."""
 
 
-def completed(value: bytes, event_id: str, now: datetime) -> Completed:
-    """The message with ``event_id`` and ``now`` in the place of an absent or null id and timestamp.
+def completed(value: bytes, new_id: Callable[[], str], now: datetime) -> Completed:
+    """The message with a new id and ``now`` in the place of an absent or null id and timestamp.
 
     All other bytes stay as they are. Never raises, whatever the bytes.
     """
@@ -32,15 +35,17 @@ def completed(value: bytes, event_id: str, now: datetime) -> Completed:
     except DocumentError as error:
         return Completed(value, Rejected(error.reason, error.path, error.message))
     root = document.root
+    has_new_id = False
     if isinstance(root, dict):
-        absent = {
-            name: text
-            for name, text in (("id", event_id), ("timestamp", timestamp_of(now)))
-            if root.get(name) is None
-        }
+        absent: dict[str, str] = {}
+        if root.get("id") is None:
+            absent["id"] = new_id()
+            has_new_id = True
+        if root.get("timestamp") is None:
+            absent["timestamp"] = timestamp_of(now)
         if absent:
             document = _with(document, root, absent)
-    return Completed(document.text, judge_document(document))
+    return Completed(document.text, judge_document(document), has_new_id)
 
 
 def timestamp_of(moment: datetime) -> str:

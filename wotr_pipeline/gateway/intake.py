@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 
 import structlog
 
@@ -138,7 +139,7 @@ class Intake:
         for number, body in enumerate(bodies):
             if number and number % JUDGED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            judged.append(_judge(body, made(number), now, is_new=idempotency is None))
+            judged.append(_judge(body, partial(made, number), now, is_known=idempotency is not None))
         return judged
 
     async def _take_mine(
@@ -192,8 +193,9 @@ def _ids(idempotency: str | None) -> Callable[[int], str]:
     return lambda number: str(uuid.uuid5(_NAMESPACE, f"{idempotency}\0{number}"))
 
 
-def _judge(body: bytes, event_id: str, now: datetime, *, is_new: bool) -> _Event | Verdict:
-    made = completed(body, event_id, now)
+def _judge(body: bytes, new_id: Callable[[], str], now: datetime, *, is_known: bool) -> _Event | Verdict:
+    """``is_known``: a new id is one that may have been made before."""
+    made = completed(body, new_id, now)
     verdict = made.verdict
     if isinstance(verdict, Rejected):
         return Verdict(Outcome.REJECTED, verdict.id, problems=problems(made.text, verdict))
@@ -203,7 +205,7 @@ def _judge(body: bytes, event_id: str, now: datetime, *, is_new: bool) -> _Event
         payload_size=len(verdict.payload.encode()),
         content_hash=_content_hash(body),
         warnings=verdict.warnings,
-        is_new=is_new and verdict.id == event_id,
+        is_new=made.has_new_id and not is_known,
     )
 
 

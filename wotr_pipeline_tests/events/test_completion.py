@@ -20,7 +20,7 @@ def test_absent_and_null_members_are_put_in() -> None:
         b' {"timestamp":null, "payload":%s}' % PAYLOAD,
         b'{"payload":%s,"id":null,"timestamp":null}' % PAYLOAD,
     ):
-        made = completed(value, "new-id", NOW)
+        made = completed(value, lambda: "new-id", NOW)
         assert isinstance(made.verdict, Accepted)
         assert made.verdict.id == "new-id"
         assert made.verdict.timestamp == NOW.replace(microsecond=456000)
@@ -29,7 +29,7 @@ def test_absent_and_null_members_are_put_in() -> None:
 
 def test_what_is_there_stays_byte_for_byte() -> None:
     value = b'{ "timestamp" : "2026-01-01T00:00:00Z",\n"id":"mine", "payload":%s }' % PAYLOAD
-    assert completed(value, "new-id", NOW).text == value
+    assert completed(value, lambda: "new-id", NOW).text == value
 
 
 def test_a_member_that_is_there_twice_is_not_hidden_by_completing() -> None:
@@ -37,14 +37,14 @@ def test_a_member_that_is_there_twice_is_not_hidden_by_completing() -> None:
         b'{"id":null,"id":"a","payload":%s}' % PAYLOAD,
         b'{"id":"a","id":null,"payload":%s}' % PAYLOAD,
     ):
-        made = completed(value, "new-id", NOW)
+        made = completed(value, lambda: "new-id", NOW)
         assert made.text == value
         assert not isinstance(made.verdict, Accepted)
 
 
 @given(well_formed() | odd() | damaged())
 def test_the_verdict_is_the_one_that_the_pipeline_gives_on_the_published_bytes(value: bytes) -> None:
-    made = completed(value, "new-id", NOW)
+    made = completed(value, lambda: "new-id", NOW)
     assert made.verdict == judge(made.text)
 
 
@@ -52,4 +52,4 @@ def test_the_verdict_is_the_one_that_the_pipeline_gives_on_the_published_bytes(v
 def test_without_id_and_timestamp_a_good_event_is_good(value: bytes) -> None:
     event = orjson.loads(value)
     del event["id"], event["timestamp"]
-    assert isinstance(completed(orjson.dumps(event), "new-id", NOW).verdict, Accepted)
+    assert isinstance(completed(orjson.dumps(event), lambda: "new-id", NOW).verdict, Accepted)
