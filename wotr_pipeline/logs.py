@@ -187,7 +187,7 @@ def _place(filename: str) -> str:
 
 def _to_json(_logger: Any, _method: str, event: EventDict) -> str:
     first = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
-    return orjson.dumps(first | event, default=_kind_of, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps({**first, **event}, default=_kind_of, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _kind_of(value: object) -> str:

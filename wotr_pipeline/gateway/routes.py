@@ -17,11 +17,10 @@ _PROBES = ("/health", "/metrics", "/static/")
 def route_of(scope: Scope) -> str | None:
     """The template of the route that took the request; only once it was answered."""
     route = scope.get("route")
-    if route is None:
-        return None
     root = str(scope.get("root_path", "")).rstrip("/")
-    if isinstance(route, Mount):
-        return root or "/"
+    if route is None or isinstance(route, Mount):
+        # Of a mount FastAPI leaves only this behind.
+        return (root or "/") if "app_root_path" in scope else None
     # A route of a router that was included with a prefix knows only its own part.
     included: Any = scope.get("fastapi", {}).get("effective_route_context")
     template = getattr(included, "path_format", None) or getattr(route, "path_format", None)

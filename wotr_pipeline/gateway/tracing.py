@@ -7,6 +7,8 @@ Belongs here: that span. Does not belong here: passing the trace on to Kafka (``
 publisher), sending spans (``telemetry_export.py``).
 """
 
+import asyncio
+
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -32,6 +34,9 @@ def traced(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 def _with_spans(app: ASGIApp, tracer: Tracer) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, _stopping_first(send))
+            return
         if scope["type"] != "http" or is_probe(scope):
             await app(scope, receive, send)
             return
@@ -66,6 +71,16 @@ def _with_spans(app: ASGIApp, tracer: Tracer) -> ASGIApp:
                     span.set_attribute("http.route", route)
 
     return answer
+
+
+def _stopping_first(send: Send) -> Send:
+    async def send_last(message: Message) -> None:
+        # The server's worker processes end without Python's atexit.
+        if message["type"].startswith("lifespan.shutdown."):
+            await asyncio.to_thread(telemetry.stop_tracing)
+        await send(message)
+
+    return send_last
 
 
 def _trace_of(scope: Scope) -> Context | None:
