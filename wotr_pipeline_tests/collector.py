@@ -43,6 +43,9 @@ class Collector:
     url: str
     spans: list[Span] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    status: int = 200
+    """What it answers; another one than 200 takes no spans."""
+    requests: int = 0
 
     def named(self, name: str) -> list[Span]:
         """The spans of one name, in the order in which they ended."""
@@ -71,9 +74,11 @@ def collecting() -> Iterator[Collector]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             assert self.path == "/v1/traces", self.path
-            collector.take(body)
+            collector.requests += 1
+            if collector.status == 200:
+                collector.take(body)
             answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
+            self.send_response(collector.status)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

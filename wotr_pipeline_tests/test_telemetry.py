@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wotr_pipeline import telemetry
+from wotr_pipeline import telemetry, telemetry_export
 from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.servers.data_directory import free_port
 from wotr_pipeline_tests.collector import Collector, collecting, silent
@@ -161,6 +161,40 @@ def test_a_collector_that_is_away_is_said_once_and_not_once_a_batch(caplog: pyte
     assert len(said) == 1, said
     assert "Traces do not reach http://127.0.0.1:" in said[0]
     assert "Work goes on without them" in said[0]
+
+
+def spans_in_two_batches() -> None:
+    """The SDK sends 512 at once; this many are two batches at least, and fit into its queue."""
+    for _ in range(1_000):
+        with telemetry.span("work"):
+            pass
+
+
+def test_a_collector_that_refused_is_left_in_peace(collector: Collector) -> None:
+    collector.status = 400
+    spans_in_two_batches()
+    telemetry.stop_tracing()
+    assert collector.requests == 1
+
+
+def test_a_collector_that_is_back_is_sent_spans_again_and_the_log_says_how_many_were_lost(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telemetry_export, "TRY_AGAIN_SECONDS", 0.0)
+    collector.status = 400
+    spans_in_two_batches()
+    tracing = telemetry._tracing
+    assert tracing is not None
+    tracing.sender._provider.force_flush()
+    assert collector.requests >= 2
+    collector.status = 200
+    with telemetry.span("when it is back"):
+        pass
+    telemetry.stop_tracing()
+    assert [span.name for span in collector.spans] == ["when it is back"]
+    away, back = [record.getMessage() for record in caplog.records]
+    assert "Traces do not reach" in away
+    assert "again; 1000 spans were lost" in back
 
 
 def test_a_process_that_ends_sends_its_last_spans() -> None:

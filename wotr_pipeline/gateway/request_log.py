@@ -16,10 +16,10 @@ from http import HTTPStatus
 
 import orjson
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import telemetry
 from ..logs import bind_request, unbind_request
+from .headers import Application, Message, Receive, Scope, Send
 from .routes import is_probe, route_of
 
 HEADER = b"x-request-id"
@@ -30,14 +30,10 @@ _DECENT = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger(__name__)
 
 
-class AnswerBrokenOff(Exception):  # noqa: N818 - it says what happened
-    """Half an answer was sent when its work failed: the server must cut the connection. The failure is logged."""
-
-
 class RequestLog:
     """ASGI middleware. The id is ``scope["request_id"]`` for whoever is inside."""
 
-    def __init__(self, app: ASGIApp, answer_failure: ASGIApp | None = None) -> None:
+    def __init__(self, app: Application, answer_failure: Application | None = None) -> None:
         self._app = app
         self._answer_failure = answer_failure or _internal_server_error
 
@@ -52,15 +48,13 @@ class RequestLog:
         unbind_request()
         bind_request(request_id=scope["request_id"])
         telemetry.annotate(request_id=scope["request_id"])
-        status, complete = 0, False
+        status = 0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, complete
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
-            else:
-                complete = not message.get("more_body", False)
             await send(message)
 
         try:
@@ -69,9 +63,8 @@ class RequestLog:
             _log.exception("request failed", method=scope["method"], route=route_of(scope))
             if not status:
                 await self._answer_failure(scope, receive, send_with_id)
+            # Where half an answer is out, the server breaks the connection off: it never gets the other half.
             telemetry.failed(error)
-            if not complete:
-                raise AnswerBrokenOff from None
         finally:
             self._note(scope, status or CLIENT_LEFT, time.perf_counter() - started)
             unbind_request()

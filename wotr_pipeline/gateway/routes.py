@@ -8,8 +8,7 @@ Does not belong here: routes.
 
 from typing import Any
 
-from starlette.routing import Mount
-from starlette.types import Scope
+from .headers import Scope
 
 _PROBES = ("/health", "/metrics", "/static/")
 
@@ -18,7 +17,7 @@ def route_of(scope: Scope) -> str | None:
     """The template of the route that took the request; only once it was answered."""
     route = scope.get("route")
     root = str(scope.get("root_path", "")).rstrip("/")
-    if route is None or isinstance(route, Mount):
+    if route is None:
         # Of a mount FastAPI leaves only this behind.
         return (root or "/") if "app_root_path" in scope else None
     # A route of a router that was included with a prefix knows only its own part.

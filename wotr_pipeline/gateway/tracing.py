@@ -12,10 +12,10 @@ import asyncio
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import telemetry
 from ..config import Settings
+from .headers import Application, Message, Receive, Scope, Send
 from .routes import is_probe, route_of
 
 SERVICE = "wotr-gateway"
@@ -25,14 +25,14 @@ _CARRIERS = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
 _propagator = TraceContextTextMapPropagator()
 
 
-def traced(app: ASGIApp, settings: Settings) -> ASGIApp:
+def traced(app: Application, settings: Settings) -> Application:
     """``app`` with a span around each request; ``app`` itself if no traces are wanted."""
     telemetry.configure_tracing(settings, SERVICE)
     tracer = telemetry.tracer()
     return app if tracer is None else _with_spans(app, tracer)
 
 
-def _with_spans(app: ASGIApp, tracer: Tracer) -> ASGIApp:
+def _with_spans(app: Application, tracer: Tracer) -> Application:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await app(scope, receive, _stopping_first(send))

@@ -20,9 +20,9 @@ from fastapi.responses import StreamingResponse
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from pydantic import SecretStr
-from starlette.types import ASGIApp
 
 from wotr_pipeline.config import Settings, load_settings
+from wotr_pipeline.gateway.headers import Application
 from wotr_pipeline.gateway.request_log import RequestLog
 from wotr_pipeline.gateway.tracing import traced
 from wotr_pipeline.logs import GRANIAN_LOGGING, bind_request, configure_logging
@@ -125,7 +125,7 @@ async def live() -> dict[str, str]:
     return {}
 
 
-def application() -> ASGIApp:
+def application() -> Application:
     settings = load_settings()
     configure_logging(settings=settings)
     app = FastAPI()

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from fastapi.staticfiles import StaticFiles
 
 from wotr_pipeline import telemetry
 from wotr_pipeline.config import PROJECT_ROOT, Settings
+from wotr_pipeline.gateway.headers import Application
 from wotr_pipeline.gateway.request_log import RequestLog
 from wotr_pipeline.gateway.tracing import traced
 from wotr_pipeline_tests.collector import Collector, Span, collecting
@@ -27,7 +27,7 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def app(collector: Collector) -> ASGIApp:
+def app(collector: Collector) -> Application:
     app = FastAPI()
     app.add_middleware(RequestLog)
     router = APIRouter(prefix="/events")
@@ -54,7 +54,7 @@ def app(collector: Collector) -> ASGIApp:
     return traced(app, Settings(otel_exporter_otlp_endpoint=collector.url))
 
 
-def ask(app: ASGIApp, method: str, path: str, **headers: str) -> httpx.Response:
+def ask(app: Application, method: str, path: str, **headers: str) -> httpx.Response:
     async def asking() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -69,7 +69,7 @@ def spans(collector: Collector) -> list[Span]:
 
 
 def test_a_request_goes_on_with_the_clients_trace_and_hands_it_to_what_it_publishes(
-    app: ASGIApp, collector: Collector
+    app: Application, collector: Collector
 ) -> None:
     answer = ask(app, "GET", f"/v1/events/{CONTENT}?q={CONTENT}", traceparent=f"00-{TRACE}-{PARENT}-01")
     [span] = spans(collector)
@@ -86,7 +86,9 @@ def test_a_request_goes_on_with_the_clients_trace_and_hands_it_to_what_it_publis
     assert CONTENT.encode() not in b"".join(collector.bodies)
 
 
-def test_a_client_that_keeps_no_trace_decides_that_none_is_kept(app: ASGIApp, collector: Collector) -> None:
+def test_a_client_that_keeps_no_trace_decides_that_none_is_kept(
+    app: Application, collector: Collector
+) -> None:
     answer = ask(app, "GET", "/v1/events/7", traceparent=f"00-{TRACE}-{PARENT}-00")
     assert answer.json() == {"header": ""}
     assert spans(collector) == []
@@ -96,7 +98,7 @@ def test_a_client_that_keeps_no_trace_decides_that_none_is_kept(app: ASGIApp, co
     "header", ["", "00", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", "\x7f" * 99]
 )
 def test_a_header_that_is_none_begins_a_trace_of_its_own(
-    app: ASGIApp, collector: Collector, header: str
+    app: Application, collector: Collector, header: str
 ) -> None:
     assert ask(app, "GET", "/v1/events/7", traceparent=header).status_code == 200
     [span] = spans(collector)
@@ -105,7 +107,7 @@ def test_a_header_that_is_none_begins_a_trace_of_its_own(
 
 
 def test_a_request_that_failed_says_with_what_and_not_with_which_text(
-    app: ASGIApp, collector: Collector
+    app: Application, collector: Collector
 ) -> None:
     assert ask(app, "POST", f"/fails?text={CONTENT}").status_code == 500
     [span] = spans(collector)
@@ -126,7 +128,7 @@ def test_a_request_that_failed_says_with_what_and_not_with_which_text(
     ],
 )
 def test_a_span_has_the_name_of_a_route_and_never_of_what_the_client_wrote(
-    app: ASGIApp, collector: Collector, method: str, path: str, name: str, status: int, failed: bool
+    app: Application, collector: Collector, method: str, path: str, name: str, status: int, failed: bool
 ) -> None:
     assert ask(app, method, path).status_code == status
     [span] = spans(collector)
@@ -134,6 +136,6 @@ def test_a_span_has_the_name_of_a_route_and_never_of_what_the_client_wrote(
     assert CONTENT.encode() not in b"".join(collector.bodies)
 
 
-def test_probes_make_no_spans(app: ASGIApp, collector: Collector) -> None:
+def test_probes_make_no_spans(app: Application, collector: Collector) -> None:
     assert ask(app, "GET", "/health/live").status_code == 200
     assert spans(collector) == []

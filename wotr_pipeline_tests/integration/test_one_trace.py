@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wotr_pipeline import telemetry
 from wotr_pipeline.assets.partitions import hour_key
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.config import Settings
 from wotr_pipeline.definitions import INGEST_JOB, build_definitions
+from wotr_pipeline.gateway.headers import Application, Receive, Scope, Send
 from wotr_pipeline.gateway.tracing import traced
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
@@ -48,7 +48,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def publishing(producer: EventProducer, values: list[bytes]) -> ASGIApp:
+def publishing(producer: EventProducer, values: list[bytes]) -> Application:
     """What the gateway's publisher does: the header of the request's trace on each of its records."""
 
     async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
