@@ -98,7 +98,7 @@ class KeyRing:
         if key_id is None:
             return None
         if key_id not in self._callers:
-            await self.refresh(older_than=1.0)
+            await self.refresh(not_before=time.monotonic())
         return self._valid(key_id, digest)
 
     def by_id(self, key_id: str) -> Caller | None:
@@ -119,10 +119,11 @@ class KeyRing:
         self._used.add(key_id)
         return caller
 
-    async def refresh(self, older_than: float = 0.0) -> None:
-        """Read the keys again, if they were last read more than that many seconds ago."""
+    async def refresh(self, not_before: float) -> None:
+        """Read the keys again, unless that was begun after that moment of the monotonic clock."""
         async with self._reading:
-            if time.monotonic() - self._read_at < older_than:
+            begun = time.monotonic()
+            if self._read_at >= not_before:
                 return
             try:
                 keys = await asyncio.to_thread(self.store.all)
@@ -130,13 +131,13 @@ class KeyRing:
                 _log.warning("keys not read", error=str(error))
                 return
             self._callers = {key.id: (key, self._caller_of(key)) for key in keys}
-            self._read_at = time.monotonic()
+            self._read_at = begun
 
     async def keep_fresh(self) -> None:
         """Refresh for ever, and note once a minute which keys were used."""
         noted = time.monotonic()
         while True:
-            await self.refresh()
+            await self.refresh(not_before=time.monotonic())
             if time.monotonic() - noted > 60:
                 noted, used, self._used = time.monotonic(), self._used, set()
                 try:

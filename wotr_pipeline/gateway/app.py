@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import headers, pages, problems
+from . import events, headers, ingest, openapi, pages, problems
 from .services import opened
+from .short_cut import with_short_cut
 
 DESCRIPTION = """\
 Events in, exactly once: an answer of 200 or 202 means that Kafka has the event on record. Send a key with each
@@ -22,7 +23,9 @@ request (`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answ
 def gateway(settings: Settings | None = None) -> headers.Application:
     """The gateway as an ASGI application; settings from the environment unless given."""
     settings = settings or load_settings()
-    app = application(settings)
+    app = with_short_cut(
+        application(settings), {"/ingest": ingest.ingest, "/ingest/batch": ingest.ingest_batch}
+    )
     return headers.with_security_headers(app, https=settings.wotr_gateway_url.startswith("https://"))
 
 
@@ -47,5 +50,7 @@ def application(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
-    app.include_router(pages.router)
+    for router in (ingest.router, events.router, pages.router):
+        app.include_router(router)
+    openapi.install(app)
     return app
