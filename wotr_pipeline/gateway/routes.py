@@ -10,11 +10,15 @@ from typing import Any
 
 from .headers import Scope
 
+ROUTE = "wotr.route"
+"""In the scope: the template, from whoever answers without FastAPI's router."""
 _PROBES = ("/health", "/metrics", "/static/")
 
 
 def route_of(scope: Scope) -> str | None:
     """The template of the route that took the request; only once it was answered."""
+    if ROUTE in scope:
+        return str(scope[ROUTE])
     route = scope.get("route")
     root = str(scope.get("root_path", "")).rstrip("/")
     if route is None:
