@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import headers, pages, problems
+from . import admin, dead_letters, headers, health, key_pages, maintenance, pages, problems, retries
 from .services import opened
 
 DESCRIPTION = """\
@@ -48,4 +48,6 @@ def application(settings: Settings) -> FastAPI:
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
     app.include_router(pages.router)
+    for part in (health, admin, dead_letters, retries, maintenance, key_pages):
+        app.include_router(part.router)
     return app

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..config import Settings
 from ..stores.api_keys import ApiKeys
+from ..stores.dagster_runs import DagsterRuns
 from ..stores.dead_letter_register import DeadLetterRegister
 from ..stores.kafka_publisher import KafkaPublisher
 from ..stores.ledger import Ledger
@@ -21,6 +22,8 @@ from ..stores.seen_ids import SeenIds
 from ..stores.sessions import Sessions
 from ..stores.warehouse import Warehouse
 from .access import Access, KeyRing
+from .overview import Overviews
+from .probes import Probes
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Services:
     objects: ObjectStore
     warehouse: Warehouse
     """As the platform's own user: for what the pages show. People's SQL goes through the reader."""
+    probes: Probes
+    overview: Overviews
+    runs: DagsterRuns
 
 
 @contextlib.asynccontextmanager
@@ -56,6 +62,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         ring = KeyRing(settings, keys)
         refreshing = asyncio.create_task(ring.keep_fresh())
         stack.callback(refreshing.cancel)
+        probes = Probes(settings)
         yield Services(
             settings=settings,
             access=Access(settings, ring, sessions),
@@ -66,6 +73,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             operations=operations,
             objects=ObjectStore(settings),
             warehouse=warehouse,
+            probes=probes,
+            overview=Overviews(settings, probes, ledger, letters, operations, warehouse),
+            runs=DagsterRuns(settings),
         )
 
 
