@@ -208,16 +208,19 @@ def _backups(seen: Overview) -> Iterator[Finding]:
     operations = seen.operations.value
     if operations is None:
         return
-    for store in STORES_WITH_BACKUPS:
-        backup = operations.backups.get(store)
-        if backup is None:
-            yield Finding(
-                Severity.TODAY,
-                f"{NAMES[store]} has no verified backup. If its disk is lost, so is what it holds.",
-                "Take one and let a restore drill verify it.",
-                "admin.md#backups",
-            )
-        elif seen.now - backup.taken_at > BACKUP_AGE[store]:
+    never = [NAMES[store] for store in STORES_WITH_BACKUPS if store not in operations.backups]
+    if never:
+        told = " and ".join([", ".join(never[:-1]), never[-1]] if never[1:] else never).replace(
+            " The ", " the "
+        )
+        yield Finding(
+            Severity.TODAY,
+            f"{told} {'have' if never[1:] else 'has'} no verified backup: what is lost there is lost for good.",
+            "Take one and let a restore drill verify it.",
+            "admin.md#backups",
+        )
+    for store, backup in operations.backups.items():
+        if seen.now - backup.taken_at > BACKUP_AGE[store]:
             yield Finding(
                 Severity.TODAY,
                 f"{NAMES[store]}'s newest verified backup is {ago(seen.now - backup.taken_at)} old.",
