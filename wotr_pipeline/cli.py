@@ -21,7 +21,9 @@ from dotenv import dotenv_values
 
 from wotr_pipeline.config import DEFAULT_DATA_DIR, ENVIRONMENT_FILE, Settings, SettingsError, load_settings
 from wotr_pipeline.operations.batches import batches, reopen
+from wotr_pipeline.operations.gateway_keys import keys
 from wotr_pipeline.operations.ingest_file import ingest
+from wotr_pipeline.operations.maintenance_mode import maintenance
 from wotr_pipeline.operations.recover_from_raw import recover
 from wotr_pipeline.operations.sample_events import sample
 from wotr_pipeline.stores.errors import StoreError
@@ -299,6 +301,8 @@ def dlq(ctx: click.Context, who: str | None) -> None:
 main.add_command(batches)
 main.add_command(reopen)
 main.add_command(ingest)
+main.add_command(keys)
+main.add_command(maintenance)
 main.add_command(recover)
 main.add_command(sample)
 

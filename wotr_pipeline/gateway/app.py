@@ -10,10 +10,24 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import events, headers, ingest, openapi, pages, problems
+from . import (
+    admin,
+    dead_letters,
+    events,
+    headers,
+    health,
+    ingest,
+    key_pages,
+    maintenance,
+    openapi,
+    pages,
+    problems,
+    retries,
+)
 from .services import opened
 from .short_cut import with_short_cut
 
+ROUTES = (ingest, events, health, pages, admin, dead_letters, retries, maintenance, key_pages)
 DESCRIPTION = """\
 Events in, exactly once: an answer of 200 or 202 means that Kafka has the event on record. Send a key with each
 request (`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answered as before and publishes nothing.
@@ -50,7 +64,7 @@ def application(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
-    for router in (ingest.router, events.router, pages.router):
-        app.include_router(router)
+    for part in ROUTES:
+        app.include_router(part.router)
     openapi.install(app)
     return app

@@ -21,6 +21,7 @@ from ..stores.api_keys import Scope
 from .access import COOKIE, Caller, access_of
 from .problems import Problem
 from .services import services_of
+from .words import FILTERS
 
 HERE = Path(__file__).parent
 TEMPLATES = Environment(
@@ -30,6 +31,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters.update(FILTERS)
 
 router = APIRouter(include_in_schema=False)
 

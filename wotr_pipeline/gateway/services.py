@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..config import Settings
 from ..stores.api_keys import ApiKeys
+from ..stores.dagster_runs import DagsterRuns
 from ..stores.dead_letter_register import DeadLetterRegister
 from ..stores.kafka_publisher import KafkaPublisher
 from ..stores.ledger import Ledger
@@ -24,6 +25,8 @@ from .access import Access, KeyRing
 from .intake import Intake
 from .metrics import Metrics
 from .mode import Mode
+from .overview import Overviews
+from .probes import Probes
 
 BATCHES_AT_ONCE = 4
 """Batches whose bodies are in memory; the others wait before theirs are read."""
@@ -46,6 +49,9 @@ class Services:
     objects: ObjectStore
     warehouse: Warehouse
     """As the platform's own user: for what the pages show. People's SQL goes through the reader."""
+    probes: Probes
+    overview: Overviews
+    runs: DagsterRuns
 
 
 @contextlib.asynccontextmanager
@@ -63,7 +69,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         seen = await stack.enter_async_context(SeenIds(settings))
         publisher = await stack.enter_async_context(KafkaPublisher(settings))
         ring = KeyRing(settings, keys)
-        mode = Mode(settings, operations)
+        mode, probes = Mode(settings, operations), Probes(settings)
         for work in (ring.keep_fresh(), mode.keep_fresh()):
             stack.callback(asyncio.create_task(work).cancel)
         yield Services(
@@ -78,6 +84,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             operations=operations,
             objects=ObjectStore(settings),
             warehouse=warehouse,
+            probes=probes,
+            overview=Overviews(settings, probes, ledger, letters, operations, warehouse),
+            runs=DagsterRuns(settings),
         )
 
 

@@ -61,9 +61,9 @@ counts for ever: it is also the fencing token that every write is guarded with, 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -310,10 +310,27 @@ class Ledger:
             conditions.append(batches.c.hour == hour)
         return self._read(*conditions)
 
-    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[Batch]:
+    def oldest_in(self, topic: str, states: Sequence[BatchState], limit: int) -> list[Batch]:
+        """The batches in these states that were planned first."""
+        wanted = (batches.c.topic == topic, batches.c.state.in_(states))
+        return self._read(*wanted, order=(batches.c.planned_at, batches.c.id), limit=limit)
+
+    def loaded_since(self, topic: str, moment: datetime, limit: int) -> list[Batch]:
+        """Batches that were loaded for the first time since then, the newest first."""
+        wanted = (batches.c.topic == topic, batches.c.loaded_at >= moment, batches.c.generation == 1)
+        # Planned long before they are loaded or not at all: an index on the hour bounds what is looked at.
+        recent = batches.c.hour >= moment - timedelta(days=2)
+        return self._read(*wanted, recent, order=(batches.c.loaded_at.desc(),), limit=limit)
+
+    def _read(
+        self,
+        *conditions: sa.ColumnElement[bool],
+        order: Sequence[sa.ColumnElement[Any]] = _ORDER,
+        limit: int | None = None,
+    ) -> list[Batch]:
+        query = sa.select(*COLUMNS).where(*conditions).order_by(*order).limit(limit)
         with translated("read batches"), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(*COLUMNS).where(*conditions).order_by(*_ORDER))
-            return [batch_of(row) for row in rows]
+            return [batch_of(row) for row in connection.execute(query)]
 
     def hours_to_run(self, topic: str, now: datetime) -> list[HourToRun]:
         """Hours with unfinished batches that are due and in no living writer's hands, oldest first.
