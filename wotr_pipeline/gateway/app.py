@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import headers, pages, problems
+from . import explorer, explorer_saved, headers, pages, problems
 from .services import opened
 
 DESCRIPTION = """\
@@ -48,4 +48,6 @@ def application(settings: Settings) -> FastAPI:
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
     app.include_router(pages.router)
+    app.include_router(explorer_saved.router)
+    app.include_router(explorer.router)
     return app

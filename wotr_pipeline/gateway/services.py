@@ -6,7 +6,7 @@ Belongs here: making and closing them. Does not belong here: what they do.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
@@ -17,10 +17,22 @@ from ..stores.kafka_publisher import KafkaPublisher
 from ..stores.ledger import Ledger
 from ..stores.objects import ObjectStore
 from ..stores.operations_log import OperationsLog
+from ..stores.saved_queries import SavedQueries
 from ..stores.seen_ids import SeenIds
 from ..stores.sessions import Sessions
 from ..stores.warehouse import Warehouse
+from ..stores.warehouse_reader import WarehouseReader
 from .access import Access, KeyRing
+from .explorer_results import KeptResults
+from .explorer_running import Running
+
+
+@dataclass
+class KnownSchema:
+    """What the explorer's editor completes, as it was read last."""
+
+    text: bytes | None = None
+    read_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,11 @@ class Services:
     objects: ObjectStore
     warehouse: Warehouse
     """As the platform's own user: for what the pages show. People's SQL goes through the reader."""
+    reader: WarehouseReader
+    saved: SavedQueries
+    results: KeptResults = field(default_factory=KeptResults)
+    running: Running = field(default_factory=Running)
+    schema: KnownSchema = field(default_factory=KnownSchema)
 
 
 @contextlib.asynccontextmanager
@@ -49,8 +66,10 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             DeadLetterRegister(settings),
             Warehouse(settings, "gateway"),
         )
-        for closing in (keys, sessions, operations, ledger, letters, warehouse):
+        saved, reader = SavedQueries(settings), WarehouseReader(settings)
+        for closing in (keys, sessions, operations, ledger, letters, warehouse, saved):
             stack.callback(closing.close)
+        stack.push_async_callback(reader.close)
         seen = await stack.enter_async_context(SeenIds(settings))
         publisher = await stack.enter_async_context(KafkaPublisher(settings))
         ring = KeyRing(settings, keys)
@@ -66,6 +85,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             operations=operations,
             objects=ObjectStore(settings),
             warehouse=warehouse,
+            reader=reader,
+            saved=saved,
         )
 
 
