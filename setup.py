@@ -23,6 +23,7 @@ PLATFORM = [
 ]
 
 SERVING_THE_PLATFORM = [
+    "aiohttp>=3.14,<4",
     "alembic>=1.20,<2",
     "asyncpg>=0.32,<0.33",
     "avro>=1.12.2,<2",
@@ -112,7 +113,16 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["wotr_pipeline", "wotr_pipeline.*"]),
     package_data={
-        "wotr_pipeline": ["**/*.sql", "**/*.json", "**/*.avsc", "**/*.mako", "**/*.sha256", "**/*.xml"]
+        "wotr_pipeline": [
+            "**/*.sql",
+            "**/*.json",
+            "**/*.avsc",
+            "**/*.mako",
+            "**/*.sha256",
+            "**/*.xml",
+            "**/*.html",
+            "gateway/static/*",
+        ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,
     extras_require={"embedded": EMBEDDED, "dev": DEVELOPMENT},
