@@ -60,7 +60,7 @@ def gateway() -> Application:
     configure_logging(settings=settings)
     counted = metrics.Metrics()
     app = with_short_cut(application(settings, counted), HOT)
-    around = metrics.with_request_metrics(RequestLog(app), counted)
+    around = metrics.with_request_metrics(RequestLog(app, problems.broken), counted)
     https = settings.wotr_gateway_url.startswith("https://")
     return traced(with_security_headers(around, https=https), settings)
 

@@ -9,7 +9,7 @@ Belongs here: from what the stores say to gauges. Does not belong here: asking (
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -94,6 +94,7 @@ class Collector:
         self._state: SharedAnswer[DagsterState] = SharedAnswer(
             "Dagster", self._dagster.read, fresh=0, patience=2 * PATIENCE_SECONDS
         )
+        self._waits: dict[str, float] = {}
         self._make_gauges(metrics)
 
     def _make_gauges(self, metrics: Metrics) -> None:
@@ -108,7 +109,8 @@ class Collector:
             "wotr_kafka_group_lag_records", "Records behind the consumer group's committed offset.", place
         )
         self._oldest = gauge(
-            "wotr_oldest_unprocessed_seconds", "Age of the oldest batch that is not loaded; 0: there is none."
+            "wotr_oldest_unprocessed_seconds",
+            "Age of the oldest event in Kafka that is not landed, or batch that is not loaded; 0: there is none.",
         )
         self._batches = gauge("wotr_ledger_batches", "Batches of the ledger by state.", ("state",))
         self._stuck_batches = gauge(
@@ -179,6 +181,7 @@ class Collector:
     async def _kafka(self) -> None:
         topic = self._settings.kafka_topic
         behind = (await self._overview.lag.get()).value
+        self._tell_oldest("kafka", behind.oldest)
         for partition in behind.partitions:
             self._lag.labels(topic, str(partition.partition)).set(partition.waiting)
         for number, records in (await self._group_lag.get()).value.items():
@@ -188,9 +191,12 @@ class Collector:
         summary = (await self._overview.batches.get()).value.summary
         for state in BatchState:
             self._batches.labels(state.value).set(summary.of(state).batches)
-        age = summary.oldest_unprocessed_age
-        self._oldest.set(age.total_seconds() if age else 0)
+        self._tell_oldest("ledger", summary.oldest_unfinished_planned_at)
         self._stuck_batches.set((await self._stuck.get()).value)
+
+    def _tell_oldest(self, where: str, oldest: datetime | None) -> None:
+        self._waits[where] = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+        self._oldest.set(max(self._waits.values()))
 
     async def _letters(self) -> None:
         found = (await self._overview.letters.get()).value

@@ -21,6 +21,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
 
@@ -36,6 +37,7 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 ROUTES = ("ingest", "batch")
 OUTCOMES = ("accepted", "repeated", "rejected", "failed", "limited")
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 router = APIRouter(include_in_schema=False)
 
 
