@@ -66,7 +66,7 @@ def test_secrets_are_not_shown_by_printing_settings(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_key_that_could_be_guessed_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    for keys in ("short", "a" * 40 + ",short", "with spaces in it, which headers do not carry well"):
+    for keys in ("sesame", "a" * 40 + ",sesame", "with spaces in it, which headers do not carry well"):
         monkeypatch.setenv("API_KEYS", keys)
         with pytest.raises(SettingsError, match="API_KEYS") as raised:
             load_settings()
