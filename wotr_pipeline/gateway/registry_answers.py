@@ -4,7 +4,7 @@ Belongs here: the shapes that clients of Confluent's REST API send and expect.
 Does not belong here: the routes (``registry.py``), or what is kept (``stores/schema_register.py``).
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -14,11 +14,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..events.avro_schemas import Level, SchemaError
-from ..stores.errors import StoreError, TransientError
+from ..stores.errors import StoreError
 from ..stores.schema_register import IncompatibleSchemaError
+from .problems import away
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-RETRY_AFTER_SECONDS = 5
 
 
 class RegistryError(Exception):
@@ -140,18 +140,18 @@ class RegistryRoute(APIRoute):
                 return _refusal(42201, f"Invalid schema: {error}")
             except IncompatibleSchemaError as error:
                 return _refusal(409, str(error))
-            except TransientError as error:
-                return _refusal(50001, str(error), 503)
             except StoreError as error:
-                return _refusal(50001, str(error), 500)
+                problem = away(error)
+                return _refusal(50001, problem.detail, problem.status, problem.headers)
 
         return answer
 
 
-def _refusal(code: int, message: str, status: int | None = None) -> RegistryResponse:
-    status = status or int(str(code)[:3])
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return RegistryResponse({"error_code": code, "message": message}, status, headers)
+def _refusal(
+    code: int, message: str, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> RegistryResponse:
+    content = {"error_code": code, "message": message}
+    return RegistryResponse(content, status or int(str(code)[:3]), dict(headers or {}))
 
 
 def _of_validation(error: RequestValidationError) -> tuple[int, str]:
