@@ -13,6 +13,7 @@ import os
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,18 +52,31 @@ class _Group(click.Group):
             ctx.exit(1)
 
 
-class _DeadLetterCommands(click.Group):
-    """``wotr dlq``: its commands are imported when one of them is asked for."""
+class _Later(click.Group):
+    """A group whose commands are imported when one of them is asked for."""
+
+    module = ""
+    name_there = ""
+
+    def _loaded(self) -> click.Group:
+        loaded: click.Group = getattr(
+            import_module(f"wotr_pipeline.operations.{self.module}"), self.name_there
+        )
+        return loaded
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from wotr_pipeline.operations.dead_letters.commands import DLQ
-
-        return DLQ.list_commands(ctx)
+        return self._loaded().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from wotr_pipeline.operations.dead_letters.commands import DLQ
+        return self._loaded().get_command(ctx, cmd_name)
 
-        return DLQ.get_command(ctx, cmd_name)
+
+class _DeadLetterCommands(_Later):
+    module, name_there = "dead_letters.commands", "DLQ"
+
+
+class _SchemaCommands(_Later):
+    module, name_there = "schemas", "SCHEMA"
 
 
 @click.group(cls=_Group)
@@ -295,6 +309,11 @@ def init(data_dir: Path, partitions: int) -> None:
 def dlq(ctx: click.Context, who: str | None) -> None:
     """Dead letters: see, understand, repair and send them again."""
     ctx.obj = (ctx.obj, who or getpass.getuser())
+
+
+@main.group(cls=_SchemaCommands)
+def schema() -> None:
+    """Avro schemas of the event contract: check, register, compare."""
 
 
 # These stand with what they do; their modules are quick to import.

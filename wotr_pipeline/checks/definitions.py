@@ -10,6 +10,7 @@ from datetime import timedelta
 import dagster as dg
 
 from wotr_pipeline.assets.partitions import arrival_hours, hour_key
+from wotr_pipeline.checks.drift import drift_check
 from wotr_pipeline.checks.freshness import freshness_check
 from wotr_pipeline.checks.quality import report_check
 from wotr_pipeline.checks.reconciliation import reconciliation_check
@@ -34,6 +35,7 @@ def _of_an_hour(settings: Settings) -> list[dg.AssetChecksDefinition]:
         reconciliation_check(settings),
         repeated_ids_check(settings),
         volume_check(settings),
+        drift_check(settings),
         version_check(settings),
     ]
 

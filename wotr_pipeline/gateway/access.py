@@ -1,6 +1,7 @@
 """Who may do what: keys, sessions, scopes, rate limits.
 
-A program sends its key with each request (``X-API-Key``, or ``Authorization: Bearer`` for tools that know only that).
+A program sends its key with each request (``X-API-Key``, or ``Authorization`` with Bearer or, as the password, Basic, for tools that
+know only that).
 A person signs in with a key and gets a session: a signed, HttpOnly, SameSite cookie. What a session asks to be changed
 must come by POST, from the same origin, with the session's CSRF token; a key needs none, because no browser adds it by
 itself.
@@ -13,6 +14,7 @@ import asyncio
 import hmac
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -265,9 +267,7 @@ class Access:
     async def _by_key(self, request: Request, *, look: bool) -> Caller | None:
         text = request.headers.get("x-api-key")
         if text is None:
-            scheme, _, text = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer":
-                return None
+            text = _key_of_authorization(request.headers.get("authorization", ""))
         return await self.keys.caller(text.strip(), look=look) if text else None
 
     async def _check_csrf(self, request: Request, caller: Caller) -> None:
@@ -276,6 +276,19 @@ class Access:
             given = str((await request.form()).get(CSRF_FIELD, ""))
         if not hmac.compare_digest(given.encode(), caller.csrf_token.encode()):
             raise Problem(403, "The form is out of date. Go back, load the page again, and repeat.")
+
+
+def _key_of_authorization(header: str) -> str:
+    """The key in a header of tools that know only that one; of a user and a password the password."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() == "basic":
+        try:
+            return b64decode(value, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return ""
+    return ""
 
 
 def _too_many_guesses() -> Problem:

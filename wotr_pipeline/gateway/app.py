@@ -7,10 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.params import Depends
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
 from ..logs import configure_logging
+from ..stores.api_keys import Scope
+from ..stores.schema_register import SchemaRegister
 from . import (
     admin,
     dead_letters,
@@ -27,7 +30,9 @@ from . import (
     problems,
     retries,
 )
+from .access import anyone_with
 from .headers import Application, with_security_headers
+from .registry import registry_routes
 from .request_log import RequestLog
 from .services import opened
 from .short_cut import with_short_cut
@@ -67,12 +72,14 @@ def gateway() -> Application:
 
 def application(settings: Settings, counted: metrics.Metrics) -> FastAPI:
     """Routes and problems, without what is around them."""
+    schemas = SchemaRegister(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings, counted) as services:
-            app.state.services = services
-            yield
+        with schemas:
+            async with opened(settings, counted) as services:
+                app.state.services = services
+                yield
 
     app = FastAPI(
         title="WOTR gateway",
@@ -88,5 +95,7 @@ def application(settings: Settings, counted: metrics.Metrics) -> FastAPI:
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
     for part in ROUTES:
         app.include_router(part.router)
+    may = {"read": Depends(anyone_with(Scope.READ)), "write": Depends(anyone_with(Scope.OPERATE))}
+    app.include_router(registry_routes(schemas, **may), prefix="/registry")
     openapi.install(app)
     return app

@@ -138,6 +138,7 @@ _AGENTS = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148",
     "okhttp/4.12.0 (Android 15; Pixel 9) com.example.shop/7.31.2-release",
 )
+_OF_VERSION_2 = {"user_id", "session_id", "ip_address", "tags"}
 _WORDS = [
     "request",
     "order",
@@ -175,7 +176,7 @@ def _template(kind: str, chance: random.Random) -> bytes:
         payload["ip_address"] = ".".join(str(chance.randrange(1, 255)) for _ in range(4))
     if chance.random() < 0.5:
         payload["tags"] = chance.sample(("beta", "eu-west", "vip", "canary", "mobile_app", "A-B-7"), 3)
-    payload["version"] = chance.choice(("1.0", "1.1", "2.0"))
+    payload["version"] = chance.choice(("2.0", "2.1") if payload.keys() & _OF_VERSION_2 else ("1.0", "1.1"))
     missing = max(0, chance.randrange(375, 455) - len(json.dumps(payload, ensure_ascii=False)))
     note = " ".join(chance.choices(_WORDS, k=80))
     data["note"] = note[:missing]

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from wotr_pipeline.gateway.access import FAILURES_PER_MINUTE
 from wotr_pipeline.stores.api_keys import Scope, granted, id_of
@@ -130,3 +132,15 @@ def test_an_address_that_guesses_keys_is_slowed_down(edge: Edge) -> None:
     statuses = [client.get("/retention-policies").status_code for _ in range(FAILURES_PER_MINUTE + 20)]
     assert {401, 429} == set(statuses)
     assert _status(edge, known) == 200, "who has a key is served all the same"
+
+
+def test_confluents_clients_reach_the_registry_with_a_key_as_their_password(edge: Edge) -> None:
+    url = f"{edge.url}/registry"
+    reader, writer = edge.key(Scope.READ), edge.key(Scope.OPERATE)
+    register = {"url": url, "basic.auth.user.info": f"wotr:{writer}"}
+    SchemaRegistryClient(register).register_schema("of-the-gateway", Schema('"string"', "AVRO"))
+    look = SchemaRegistryClient({"url": url, "basic.auth.user.info": f"wotr:{reader}"})
+    assert look.get_subjects() == ["of-the-gateway"]
+    with pytest.raises(SchemaRegistryError):
+        look.register_schema("of-the-gateway", Schema('"int"', "AVRO"))
+    assert edge.client().get("/registry/subjects").status_code == 401
