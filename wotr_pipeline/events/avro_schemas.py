@@ -20,11 +20,18 @@ from typing import Any
 
 import avro.schema
 import fastavro
-from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+from avro.compatibility import (
+    ReaderWriterCompatibilityChecker,
+    SchemaCompatibilityResult,
+    SchemaCompatibilityType,
+)
 
 from .verbatim import is_deep
 
 MAX_SCHEMA_CHARACTERS = 128 * 1024
+MOST_COMPARISONS = 20_000
+"""Pairs of types compared for one question: some hundred times what a large schema needs."""
+MOST_REASONS = 20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -102,15 +109,40 @@ def read_schema(text: str) -> AvroSchema:
     return AvroSchema(compact, digest, parsed)
 
 
+class _BoundedChecker(ReaderWriterCompatibilityChecker):
+    """Apache's checker with an end. Types that refer to each other crosswise cost it the cube of their number, and
+    its lists of reasons double with each level: a schema of 30 KB could keep a server busy for minutes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._left = MOST_COMPARISONS
+
+    def get_compatibility(
+        self,
+        reader: avro.schema.Schema,
+        writer: avro.schema.Schema,
+        reference_token: str = ReaderWriterCompatibilityChecker.ROOT_REFERENCE_TOKEN,
+        location: list[str] | None = None,
+    ) -> SchemaCompatibilityResult:
+        """As Apache's, counted, and with the first reasons only."""
+        self._left -= 1
+        if self._left < 0:
+            raise SchemaError("too many of its types refer to each other to be compared")
+        result = super().get_compatibility(reader, writer, reference_token, location)
+        del result.incompatibilities[MOST_REASONS:]
+        for reasons in (result.messages, result.locations):
+            reasons.intersection_update(sorted(reasons)[:MOST_REASONS])
+        return result
+
+
 def cannot_read(reader: AvroSchema, writer: AvroSchema) -> str:
     """Why ``reader`` cannot read what was written with ``writer``; '' if it can.
 
     Raises:
-        SchemaError: types refer to each other in too long a chain to tell.
+        SchemaError: too many types refer to each other to tell within bounds.
     """
     try:
-        checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
-        result = checker.get_compatibility(reader.parsed, writer.parsed)
+        result = _BoundedChecker().get_compatibility(reader.parsed, writer.parsed)
     except RecursionError:
         raise SchemaError("its types refer to each other in too long a chain") from None
     if result.compatibility is SchemaCompatibilityType.compatible:
