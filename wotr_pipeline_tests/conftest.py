@@ -30,7 +30,7 @@ from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
 from wotr_pipeline.config import Settings, load_settings
-from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, STORES, Platform
+from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, STORES, Platform
 from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
@@ -65,7 +65,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     needs = [other for other in (item, nextitem) if other and other.nodeid.startswith(OF_THE_DEPLOYMENT)]
     used = getattr(item, "funcargs", {}).get("deployment")
     if needs == [item] and isinstance(used, Deployment):
-        for name in (*DAGSTER, *CODE_SERVER):
+        for name in (*GATEWAY, *DAGSTER, *CODE_SERVER):
             used.servers.stop(name)
 
 

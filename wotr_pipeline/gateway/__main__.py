@@ -14,7 +14,6 @@ from ..config import load_settings
 
 BACKLOG = 1024
 REQUESTS_AT_ONCE = 2048
-HEADER_SECONDS = 10
 HEADER_BYTES = 64 * 1024
 
 
@@ -34,7 +33,9 @@ def main() -> None:
         backlog=BACKLOG,
         backpressure=REQUESTS_AT_ONCE,
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_SECONDS * 1000, keep_alive=True, max_buffer_size=HEADER_BYTES
+            header_read_timeout=settings.wotr_client_seconds * 1000,
+            keep_alive=True,
+            max_buffer_size=HEADER_BYTES,
         ),
         respawn_failed_workers=True,
         workers_kill_timeout=20,

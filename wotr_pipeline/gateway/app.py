@@ -10,9 +10,24 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import admin, dead_letters, headers, health, key_pages, maintenance, pages, problems, retries
+from . import (
+    admin,
+    dead_letters,
+    events,
+    headers,
+    health,
+    ingest,
+    key_pages,
+    maintenance,
+    openapi,
+    pages,
+    problems,
+    retries,
+)
 from .services import opened
+from .short_cut import with_short_cut
 
+ROUTES = (ingest, events, health, pages, admin, dead_letters, retries, maintenance, key_pages)
 DESCRIPTION = """\
 Events in, exactly once: an answer of 200 or 202 means that Kafka has the event on record. Send a key with each
 request (`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answered as before and publishes nothing.
@@ -22,7 +37,9 @@ request (`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answ
 def gateway(settings: Settings | None = None) -> headers.Application:
     """The gateway as an ASGI application; settings from the environment unless given."""
     settings = settings or load_settings()
-    app = application(settings)
+    app = with_short_cut(
+        application(settings), {"/ingest": ingest.ingest, "/ingest/batch": ingest.ingest_batch}
+    )
     return headers.with_security_headers(app, https=settings.wotr_gateway_url.startswith("https://"))
 
 
@@ -47,7 +64,7 @@ def application(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
-    app.include_router(pages.router)
-    for part in (health, admin, dead_letters, retries, maintenance, key_pages):
+    for part in ROUTES:
         app.include_router(part.router)
+    openapi.install(app)
     return app

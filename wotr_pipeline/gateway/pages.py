@@ -94,8 +94,9 @@ async def root() -> Response:
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, wanted: str = "/admin/") -> Response:
-    """The form."""
-    return render(request, "sign_in.html", wanted=_own(wanted), refused="")
+    """The form; who is signed in sees it too, with the way to sign out."""
+    caller = await access_of(request).of_session(request)
+    return render(request, "sign_in.html", caller=caller, wanted=_own(wanted), refused="")
 
 
 @router.post("/sign-in")

@@ -22,8 +22,14 @@ from ..stores.seen_ids import SeenIds
 from ..stores.sessions import Sessions
 from ..stores.warehouse import Warehouse
 from .access import Access, KeyRing
+from .intake import Intake
+from .metrics import Metrics
+from .mode import Mode
 from .overview import Overviews
 from .probes import Probes
+
+BATCHES_AT_ONCE = 4
+"""Batches whose bodies are in memory; the others wait before theirs are read."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,11 @@ class Services:
 
     settings: Settings
     access: Access
-    publisher: KafkaPublisher
-    seen: SeenIds
+    intake: Intake
+    mode: Mode
+    metrics: Metrics
+    batches: asyncio.Semaphore
+    """Turns of large bodies."""
     ledger: Ledger
     letters: DeadLetterRegister
     operations: OperationsLog
@@ -60,14 +69,16 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         seen = await stack.enter_async_context(SeenIds(settings))
         publisher = await stack.enter_async_context(KafkaPublisher(settings))
         ring = KeyRing(settings, keys)
-        refreshing = asyncio.create_task(ring.keep_fresh())
-        stack.callback(refreshing.cancel)
-        probes = Probes(settings)
+        mode, probes = Mode(settings, operations), Probes(settings)
+        for work in (ring.keep_fresh(), mode.keep_fresh()):
+            stack.callback(asyncio.create_task(work).cancel)
         yield Services(
             settings=settings,
             access=Access(settings, ring, sessions),
-            publisher=publisher,
-            seen=seen,
+            intake=Intake(publisher, seen),
+            mode=mode,
+            metrics=Metrics(),
+            batches=asyncio.Semaphore(BATCHES_AT_ONCE),
             ledger=ledger,
             letters=letters,
             operations=operations,

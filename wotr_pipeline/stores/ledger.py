@@ -60,6 +60,7 @@ counts for ever: it is also the fencing token that every write is guarded with, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -81,6 +82,7 @@ from .batch import (
 )
 from .dead_letter_tables import any_of, letters
 from .errors import PermanentError
+from .gateway_tables import ingest_meta
 from .ledger_adoption import Runs, adopt, runs_of
 from .ledger_database import COLUMNS, LockClass, batch_of, batches, connect, migrate, translated
 from .ledger_offsets import offsets_of
@@ -89,6 +91,17 @@ from .ledger_transitions import reopen, shortened
 from .ledger_writer import LedgerWriter, LockLost
 
 __all__ = ["Ledger", "LedgerWriter", "LockLost", "migrate"]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """An entry of ``ingest_meta``. Those of an older gateway have no position."""
+
+    created_at: datetime
+    topic: str | None
+    partition: int | None
+    offset: int | None
+
 
 _ORDER = (batches.c.topic, batches.c.partition, batches.c.first_offset)
 _is_unfinished = batches.c.state.in_(UNFINISHED)
@@ -242,12 +255,23 @@ class Ledger:
             raise PermanentError(f"The ledger has no batch {batch_id}.")
         return found[0]
 
-    def accepted_by_gateway(self, event_id: str) -> datetime | None:
-        """When the gateway accepted an event of this id, or None if it did not."""
-        query = sa.text("SELECT created_at FROM ingest_meta WHERE id = :id")
+    def accepted_by_gateway(self, event_id: str) -> Acceptance | None:
+        """When the gateway accepted an event of this id, and where it lies; None if it did not."""
+        columns = [ingest_meta.c[field.name] for field in fields(Acceptance)]
+        query = sa.select(*columns).where(ingest_meta.c.id == event_id)
         with translated("look for an id"), self._engine.connect() as connection:
-            accepted: datetime | None = connection.scalar(query, {"id": event_id})
-            return accepted
+            row = connection.execute(query).one_or_none()
+        return Acceptance(**row._mapping) if row else None
+
+    def batch_at(self, topic: str, partition: int, offset: int) -> Batch | None:
+        """The batch that this offset belongs to, or None if it is not planned yet."""
+        found = self._read(
+            batches.c.topic == topic,
+            batches.c.partition == partition,
+            batches.c.first_offset <= offset,
+            batches.c.last_offset >= offset,
+        )
+        return found[0] if found else None
 
     def batches(self, hour: datetime) -> list[Batch]:
         """All batches of an arrival hour, in the order of offsets."""
