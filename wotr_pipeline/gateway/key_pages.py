@@ -6,6 +6,7 @@ Belongs here: those pages. Does not belong here: what a key is (``stores/api_key
 """
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -116,7 +117,7 @@ async def revoke(
         await asyncio.to_thread(ring.store.revoke, key_id)
     except PermanentError:
         raise Problem(409, "There is no such key that is not revoked.") from None
-    await ring.refresh()
+    await ring.refresh(not_before=time.monotonic())
     return RedirectResponse(PAGE, 303)
 
 

@@ -15,6 +15,7 @@ from .conftest import Edge
 
 HOSTILE = """<script>alert(1)</script>'"; DROP TABLE dead_letters; --"""
 """Script and SQL in one: every text that someone else chose is this somewhere in the tests."""
+_BLOCKS = {"dt", "dd", "th", "td", "p", "li", "h1", "h2", "h3", "caption", "pre"}
 _VOID = {"meta", "link", "input", "br", "img", "hr", "rect"}
 
 
@@ -58,6 +59,8 @@ class Page(HTMLParser):
         assert self.open_tags, f"</{tag}> closes nothing"
         assert self.open_tags[-1].tag == tag, f"</{tag}> closes <{self.open_tags[-1].tag}>"
         self.open_tags.pop()
+        if tag in _BLOCKS:
+            self.handle_data(" ")
 
     def handle_data(self, data: str) -> None:
         for element in self.open_tags:
