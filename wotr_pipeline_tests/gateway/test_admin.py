@@ -19,6 +19,7 @@ from wotr_pipeline.stores.gateway_tables import backups
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.operations_log import Action, OperationsLog
 from wotr_pipeline_tests import topics
+from wotr_pipeline_tests.chaos.wire import wire_to
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, epoch_event, send
 from wotr_pipeline_tests.produced import BAD, event
 
@@ -296,13 +297,26 @@ def test_a_store_that_is_away_leaves_its_part_saying_so_and_the_rest_works(
         assert re.search(r"\d things? to be done now", page.all("h1")[0].text)
 
 
-def test_the_pages_open_for_who_is_signed_in_when_postgres_goes_away(place: Edge, tmp_path: Path) -> None:
-    with beside(place, tmp_path, postgres_port=1) as other:
-        # Keys of the environment need no table; with sessions the same holds for who was seen before.
-        key = other.settings.api_keys.get_secret_value().split(",")[0]
-        page = Page.of(httpx.get(f"{other.url}/admin/", headers={"X-API-Key": key}, trust_env=False))
-        assert "PostgreSQL is down" in page.text
-        assert "api_call" in page.text
+def test_the_pages_stay_open_for_who_is_signed_in_when_postgres_goes_away(
+    place: Edge, tmp_path: Path
+) -> None:
+    settings = place.settings
+    with (
+        wire_to(settings.postgres_host, settings.postgres_port) as wire,
+        beside(place, tmp_path, postgres_port=wire.port) as other,
+    ):
+        reader, leaver = signed_in(other, Scope.READ), signed_in(other, Scope.READ)
+        token = {"csrf_token": csrf_token(leaver)}
+        assert "PostgreSQL up" in Page.of(reader.get("/admin/")).text
+        wire.breaks_after = 0
+        page = fresh(reader, "/admin/", away="PostgreSQL is down")
+        assert "Cannot be seen just now" in page.text
+        assert "api_call" in page.text, "what other stores know is there"
+        assert reader.post("/admin/maintenance/on", data={"why": "x", "hours": "1"}).status_code in (403, 503)
+        assert leaver.post("/sign-out", data=token).status_code == 503
+        assert leaver.get("/admin/").status_code != 200, "who signs out is out"
+        wire.breaks_after = None
+        fresh(reader, "/admin/", back="PostgreSQL up")
 
 
 def test_the_newest_verified_backup_is_shown_and_one_that_was_never_restored_is_not(place: Edge) -> None:
