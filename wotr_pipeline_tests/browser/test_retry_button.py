@@ -18,7 +18,7 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline_tests.browser.test_dagster_ui import ARGUMENTS, CHROMIUM
 from wotr_pipeline_tests.deployment import Deployment
 from wotr_pipeline_tests.gateway.conftest import Edge
-from wotr_pipeline_tests.operations.dead_letters.scenario import epoch_event
+from wotr_pipeline_tests.operations.dead_letters.scenario import copies, epoch_event
 from wotr_pipeline_tests.topics import wait_until
 
 pytestmark = pytest.mark.browser
@@ -76,7 +76,7 @@ def test_a_letter_that_is_retried_by_the_button_goes_through_dagster_into_the_ta
         (letter,) = register.find(MINE, 2)
         told = [change.why for change in register.history(letter)]
         assert "the sender is mended" in told
-    assert deployment.copies([ID]) == [1]
+    assert copies(deployment.settings)[ID] == 1
     run = deployment.instance.get_run_by_id(page.url.rsplit("/", 1)[1])
     assert run is not None
     assert run.job_name == "retry_dead_letters"
