@@ -112,7 +112,17 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["wotr_pipeline", "wotr_pipeline.*"]),
     package_data={
-        "wotr_pipeline": ["**/*.sql", "**/*.json", "**/*.avsc", "**/*.mako", "**/*.sha256", "**/*.xml"]
+        "wotr_pipeline": [
+            "**/*.sql",
+            "**/*.json",
+            "**/*.avsc",
+            "**/*.mako",
+            "**/*.sha256",
+            "**/*.xml",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+        ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,
     extras_require={"embedded": EMBEDDED, "dev": DEVELOPMENT},

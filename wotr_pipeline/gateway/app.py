@@ -24,6 +24,7 @@ from . import (
     problems,
     retries,
 )
+from .form_limit import with_bounded_forms
 from .services import opened
 from .short_cut import with_short_cut
 
@@ -40,6 +41,7 @@ def gateway(settings: Settings | None = None) -> headers.Application:
     app = with_short_cut(
         application(settings), {"/ingest": ingest.ingest, "/ingest/batch": ingest.ingest_batch}
     )
+    app = with_bounded_forms(app)
     return headers.with_security_headers(app, https=settings.wotr_gateway_url.startswith("https://"))
 
 

@@ -1,5 +1,6 @@
 """The pages of /admin/ without a script: what they say, to whom, and what they refuse."""
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -336,3 +337,15 @@ def test_the_page_loads_itself_again_only_when_asked(place: Edge) -> None:
     reader = signed_in(place, Scope.READ)
     assert not Page.of(reader.get("/admin/")).all("meta", **{"http-equiv": "refresh"})
     assert Page.of(reader.get("/admin/?refresh=on")).all("meta", **{"http-equiv": "refresh"})
+
+
+def test_a_giant_form_is_refused_before_it_is_read_whoever_sends_it(place: Edge) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b"why=" + b"a" * 65_536
+
+    for path in (*POSTS, "/sign-in", "/sign-out"):
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        with place.client() as stranger:
+            with contextlib.suppress(httpx.WriteError):  # cut off while it was still sending
+                assert stranger.post(path, content=endless(), headers=headers).status_code == 413
