@@ -21,7 +21,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help environment demo up down status ingest run-etl test browser lint bench lock clean
+.PHONY: help environment demo up down status ingest run-etl test browser lint bench lock editor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ bench: $(ENVIRONMENT) ## Measure the whole path against the engine's ceiling; wr
 lock: $(ENVIRONMENT) ## Write requirements.lock from setup.py: make lock [UPGRADE=1]
 	@$(BIN)/uv pip compile setup.py --all-extras --generate-hashes --python-version 3.11 --quiet \
 	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+# The bundle is committed: only a change of deploy/editor/ needs node and npm.
+editor: ## Bundle the explorer's SQL editor from deploy/editor/ into the gateway's static files
+	@cd deploy/editor && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build
 
 clean: ## Remove .venv and caches; never data
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

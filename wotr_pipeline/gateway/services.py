@@ -6,7 +6,7 @@ Belongs here: making and closing them. Does not belong here: what they do.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
@@ -18,10 +18,15 @@ from ..stores.kafka_publisher import KafkaPublisher
 from ..stores.ledger import Ledger
 from ..stores.objects import ObjectStore
 from ..stores.operations_log import OperationsLog
+from ..stores.saved_queries import SavedQueries
 from ..stores.seen_ids import SeenIds
 from ..stores.sessions import Sessions
 from ..stores.warehouse import Warehouse
+from ..stores.warehouse_reader import WarehouseReader
 from .access import Access, KeyRing
+from .collector import Collector
+from .explorer_results import KeptResults
+from .explorer_running import Running
 from .intake import Intake
 from .metrics import Metrics
 from .mode import Mode
@@ -30,6 +35,14 @@ from .probes import Probes
 
 BATCHES_AT_ONCE = 4
 """Batches whose bodies are in memory; the others wait before theirs are read."""
+
+
+@dataclass
+class KnownSchema:
+    """What the explorer's editor completes, as it was read last."""
+
+    text: bytes | None = None
+    read_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,10 +65,15 @@ class Services:
     probes: Probes
     overview: Overviews
     runs: DagsterRuns
+    reader: WarehouseReader
+    saved: SavedQueries
+    results: KeptResults = field(default_factory=KeptResults)
+    running: Running = field(default_factory=Running)
+    schema: KnownSchema = field(default_factory=KnownSchema)
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Services]:
+async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
     """The services, with their background work; nothing needs to be up for that."""
     async with contextlib.AsyncExitStack() as stack:
         keys, sessions, operations = ApiKeys(settings), Sessions(settings), OperationsLog(settings)
@@ -64,20 +82,25 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             DeadLetterRegister(settings),
             Warehouse(settings, "gateway"),
         )
-        for closing in (keys, sessions, operations, ledger, letters, warehouse):
+        saved, reader = SavedQueries(settings), WarehouseReader(settings)
+        for closing in (keys, sessions, operations, ledger, letters, warehouse, saved):
             stack.callback(closing.close)
+        stack.push_async_callback(reader.close)
         seen = await stack.enter_async_context(SeenIds(settings))
         publisher = await stack.enter_async_context(KafkaPublisher(settings))
         ring = KeyRing(settings, keys)
         mode, probes = Mode(settings, operations), Probes(settings)
-        for work in (ring.keep_fresh(), mode.keep_fresh()):
+        overview = Overviews(settings, probes, ledger, letters, operations, warehouse)
+        collector = Collector(settings, metrics, probes, overview, ledger, letters, operations)
+        stack.callback(collector.close)
+        for work in (ring.keep_fresh(), mode.keep_fresh(), collector.run()):
             stack.callback(asyncio.create_task(work).cancel)
         yield Services(
             settings=settings,
             access=Access(settings, ring, sessions),
             intake=Intake(publisher, seen),
             mode=mode,
-            metrics=Metrics(),
+            metrics=metrics,
             batches=asyncio.Semaphore(BATCHES_AT_ONCE),
             ledger=ledger,
             letters=letters,
@@ -85,8 +108,10 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             objects=ObjectStore(settings),
             warehouse=warehouse,
             probes=probes,
-            overview=Overviews(settings, probes, ledger, letters, operations, warehouse),
+            overview=overview,
             runs=DagsterRuns(settings),
+            reader=reader,
+            saved=saved,
         )
 
 

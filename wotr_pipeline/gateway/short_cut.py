@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from ..stores.errors import StoreError
 from .headers import Application, Receive, Scope, Send
 from .problems import Problem, answer, away
+from .routes import ROUTE
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -28,6 +29,7 @@ def with_short_cut(app: FastAPI, endpoints: Mapping[str, Endpoint]) -> Applicati
             await app(scope, receive, send)
             return
         scope["app"] = app
+        scope[ROUTE] = scope["path"]
         request = Request(scope, receive)
         try:
             response = await endpoint(request)

@@ -74,6 +74,11 @@ class LetterPages(LetterReading):
             ]
         return sorted(found, key=lambda count: (-count.letters, count.reason, count.field))
 
+    def registered_ever(self) -> int:
+        """How many letters were ever entered; rows are never deleted."""
+        with translated("count dead letters"), self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(letters)) or 0
+
     def newest(self, wanted: LetterFilter, limit: int, after: Place | None = None) -> list[Letter]:
         """At most ``limit`` letters that the filter chooses, the newest first, from ``after`` on."""
         query = sa.select(*LETTER_COLUMNS).where(*conditions(wanted))

@@ -385,6 +385,14 @@ class Ledger:
             oldest_row.age,
         )
 
+    def late(self, topic: str, limit: timedelta) -> int:
+        """How many unfinished batches were planned longer ago than ``limit``, by PostgreSQL's clock."""
+        query = sa.select(sa.func.count()).where(
+            batches.c.topic == topic, _is_unfinished, batches.c.planned_at < sa.func.now() - limit
+        )
+        with translated("count late batches"), self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
     def contiguity_gaps(self, topic: str) -> list[Gap]:
         """Offsets between two batches that nobody planned: always empty, unless rows were deleted."""
         following = sa.func.lead(batches.c.first_offset).over(

@@ -4,7 +4,8 @@ Belongs here: credentials, their check, the reader's settings and the statements
 Does not belong here: HTTP. ``readonly=1`` is set on the reader's connection before anything of the client's,
 so the engine itself refuses writes and changed settings, in a SETTINGS clause as in the address. Holes it
 leaves open here, where no server's access control runs, are closed by what the engine's parser makes of the
-statement: client-side files (INTO OUTFILE), KILL, the function ``file()`` and its like, DESCRIBE of a file.
+statement: client-side files (INTO OUTFILE), KILL, the function ``file()`` and its like, DESCRIBE of a file,
+the tables of ``system`` that describe anything but the data.
 """
 
 import hmac
@@ -20,26 +21,47 @@ from wotr_pipeline.servers.clickhouse_front.errors import (
     READONLY,
     FrontError,
 )
-from wotr_pipeline.servers.clickhouse_front.statements import names
+from wotr_pipeline.servers.clickhouse_front.statements import names, qualified_names
 
 GIB = 1024**3
 READER_SETTINGS = {
-    "max_execution_time": "60",
-    "max_memory_usage": str(2 * GIB),
+    "max_execution_time": "30",
+    "timeout_overflow_mode": "throw",
+    "max_memory_usage": str(GIB),
+    "max_threads": "4",
+    "max_rows_to_read": "2000000000",
+    "max_bytes_to_read": str(200 * GIB),
+    "read_overflow_mode": "throw",
+    "max_temporary_data_on_disk_size_for_query": str(4 * GIB),
     "max_result_rows": "5000000",
     "max_result_bytes": str(GIB),
     "result_overflow_mode": "throw",
+    "cancel_http_readonly_queries_on_client_close": "1",
+    "allow_ddl": "0",
     "allow_introspection_functions": "0",
     "allow_python_table_function": "0",
     "readonly": "1",
 }
-"""What every query of the reader runs with; ``readonly=1`` keeps the client from changing any of it."""
+"""What every query of the reader runs with; ``readonly=1`` keeps the client from changing any of it.
+
+``deploy/clickhouse/users.xml`` sets the same for the server; a test holds the two together.
+"""
+
+READER_SYSTEM_TABLES = {
+    "columns", "data_type_families", "databases", "formats", "functions", "merges", "mutations", "numbers",
+    "numbers_mt", "one", "parts", "parts_columns", "query_log", "settings", "tables", "zeros", "zeros_mt",
+}  # fmt: skip
+"""Of the database ``system``: what describes the data and the queries. All others are refused, newer ones too."""
 
 _SAFE_TABLE_FUNCTIONS = {
-    "format", "generate_series", "generaterandom", "generateseries", "merge", "mergetreeindex", "null",
-    "numbers", "numbers_mt", "primes", "values", "view", "viewexplain", "viewifpermitted", "zeros", "zeros_mt",
+    "format", "generate_series", "generaterandom", "generateseries", "null", "numbers", "numbers_mt", "primes",
+    "values", "view", "viewifpermitted", "zeros", "zeros_mt",
 }  # fmt: skip
-_UNSAFE_NAMES = {"file", "python", "filesystemavailable", "filesystemcapacity", "filesystemunreserved"}
+_UNSAFE_NAMES = {
+    "file", "python", "filesystemavailable", "filesystemcapacity", "filesystemunreserved", "catboostevaluate",
+    "hascolumnintable", "logtrace", "processlist",
+}  # fmt: skip
+_SYSTEM = "system"
 _NAME_PARAMETER = re.compile(rb"\{(\w+):\s*Identifier\}")
 _PLAIN_NAME = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
@@ -130,8 +152,12 @@ class ReaderPolicy:
         self._names = _UNSAFE_NAMES | calling_models
         self._calls = {name.lower() for name in table_functions} - _SAFE_TABLE_FUNCTIONS
 
-    def check(self, query_class: str, canonical: bytes, parameters: Mapping[str, str]) -> None:
+    def check(
+        self, query_class: str, canonical: bytes, parameters: Mapping[str, str], database: str = ""
+    ) -> None:
         """Look at one statement in the engine's own spelling; exactly these bytes must be what runs.
+
+        ``database``: where names without one are looked up.
 
         A function is refused by its name alone: ``APPLY file`` and ``arrayMap(file, …)`` call it without brackets.
 
@@ -150,7 +176,14 @@ class ReaderPolicy:
             value = parameters.get(parameter.decode(), "")
             if not _PLAIN_NAME.fullmatch(value):
                 used.add("an Identifier parameter that is not a plain name")
-            used |= {part for part in value.lower().split(".") if part in self._names}
+            used |= {part for part in value.lower().split(".") if part in {*self._names, _SYSTEM}}
+        used |= {
+            f"{_SYSTEM}.{table}"
+            for name, table in qualified_names(canonical)
+            if name == _SYSTEM and table not in READER_SYSTEM_TABLES
+        }
+        if database == _SYSTEM:
+            used.add(f"{_SYSTEM} as the database of the request")
         if used:
             raise FrontError(
                 ACCESS_DENIED, f"This user may only read tables; not allowed: {', '.join(sorted(used))}."

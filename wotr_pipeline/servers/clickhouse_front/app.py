@@ -118,7 +118,7 @@ class Application:
             if not body.complete:
                 held += b"\n"
         statement = await _whole_statement(held, body)
-        statement = await self._authorize(user, statement, request.parameters)
+        statement = await self._authorize(user, statement, request)
         call = Call(
             mark=str(uuid.uuid4()),
             log_comment=request.log_comment,
@@ -154,7 +154,7 @@ class Application:
                 headers |= _described(output_format)
         await answer.whole(200, outcome.body, headers | {"X-ClickHouse-Summary": summary(outcome)}, coding)
 
-    async def _authorize(self, user: User, statement: Statement, parameters: Mapping[str, str]) -> Statement:
+    async def _authorize(self, user: User, statement: Statement, request: Request) -> Statement:
         """The statement that may run: for a reader, the engine's own spelling of it, which is what was checked."""
         if len(statement.bare) < SHORT_STATEMENT:
             query_class = self._engine.classify(statement.bare)
@@ -164,7 +164,7 @@ class Application:
             if statement.kind is not Kind.INSERT_DATA:
                 canonical = await asyncio.to_thread(self._engine.canonical, statement.bare)
                 statement = replace(statement, text=canonical, tail=b"")
-            self._policy.check(query_class, statement.text, parameters)
+            self._policy.check(query_class, statement.text, request.parameters, request.database)
         if statement.kind is Kind.SELECT and query_class != "READ_ONLY":
             return replace(statement, kind=Kind.OTHER)  # WITH … INSERT: nothing to stream
         return statement

@@ -115,10 +115,30 @@ def with_input(statement: Statement, path: str) -> bytes:
 
 def names(canonical: bytes) -> Iterator[tuple[str, bool]]:
     """The names in a statement of the engine's own spelling; whether an argument list follows."""
-    tokens = [match for match in _TOKEN.finditer(canonical.decode("latin-1")) if match.group("blank") is None]
+    tokens = _without_blanks(canonical)
     for token, after in zip_longest(tokens, tokens[1:]):
-        if token.group("word") is not None or token.group().startswith("`"):
+        if _is_name(token):
             yield token.group().strip("`"), after is not None and after.group() == "("
+
+
+def qualified_names(canonical: bytes) -> Iterator[tuple[str, str]]:
+    """Each name that stands before a dot, with what follows it; a name with a dot inside counts as two."""
+    tokens = _without_blanks(canonical)
+    for token in tokens:
+        before, dot, after = token.group().strip("`").partition(".")
+        if dot and _is_name(token):
+            yield before, after
+    for token, dot_token, following in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if dot_token.group() == "." and _is_name(token):
+            yield token.group().strip("`"), following.group().strip("`")
+
+
+def _without_blanks(text: bytes) -> list[re.Match[str]]:
+    return [match for match in _TOKEN.finditer(text.decode("latin-1")) if match.group("blank") is None]
+
+
+def _is_name(token: re.Match[str]) -> bool:
+    return token.group("word") is not None or token.group().startswith("`")
 
 
 def _outer_tokens(raw: bytes) -> Iterator[_Token]:

@@ -1,0 +1,4 @@
+SELECT name
+FROM system.functions
+WHERE alias_to = ''
+ORDER BY name
