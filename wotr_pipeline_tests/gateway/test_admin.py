@@ -30,6 +30,7 @@ from .pages import HOSTILE, Page, csrf_token, signed_in
 NOW = datetime.now(UTC)
 GOOD = [f"good-{number}" for number in range(30)]
 EPOCH = [f"epoch-{number}" for number in range(6)]
+COUNTED = f"Events {len(GOOD + EPOCH + BAD)}"
 POSTS = (
     "/admin/maintenance/on",
     "/admin/maintenance/off",
@@ -85,7 +86,9 @@ def fresh(client: httpx.Client, path: str, **wanted: str) -> Page:
 
 
 def test_the_overview_counts_what_arrived_by_type_and_source_and_what_was_rejected(place: Edge) -> None:
-    page = fresh(signed_in(place, Scope.READ), "/admin/", counted=f"Events {len(GOOD + EPOCH + BAD)}")
+    page = fresh(
+        signed_in(place, Scope.READ), "/admin/", counted=COUNTED, day="Events by hour (UTC)", by="api_call"
+    )
     for told in ("api_call", HOSTILE, "Rejected 10", "wrong_type", "LOADED", "PostgreSQL up", "Kafka up"):
         assert told in page.text
     assert "PostgreSQL and ClickHouse have no verified backup" in page.text
@@ -98,7 +101,9 @@ def test_the_overview_counts_what_arrived_by_type_and_source_and_what_was_reject
 
 
 def test_every_chart_has_a_title_a_description_and_a_table_with_its_numbers(place: Edge) -> None:
-    page = fresh(signed_in(place, Scope.READ), "/admin/", counted=f"Events {len(GOOD + EPOCH + BAD)}")
+    page = fresh(
+        signed_in(place, Scope.READ), "/admin/", counted=COUNTED, day="Events by hour (UTC)", by="api_call"
+    )
     charts = page.all("svg")
     assert len(charts) == 2
     names = {element.attributes.get("id") for element in page.all("title") + page.all("desc")}

@@ -1,11 +1,14 @@
 """The first line of the admin page, case by case, and the bars below it."""
 
+import inspect
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wotr_pipeline.config import Settings
+from wotr_pipeline.config import PROJECT_ROOT, Settings
+from wotr_pipeline.gateway import verdict
 from wotr_pipeline.gateway.charts import HEIGHT, chart
 from wotr_pipeline.gateway.overview import Batches, Letters, Operations, Overview, Part
 from wotr_pipeline.gateway.probes import NAMES, Health, StoreHealth
@@ -110,6 +113,24 @@ def test_what_is_wrong_is_said_with_its_number_and_its_page(
     assert found[0].do
     assert found[0].page.split("#")[0].endswith(".md")
     assert headline(found, seen) != "All is well."
+
+
+def test_slow_requests_are_to_be_looked_at_now() -> None:
+    assert findings(WELL, SETTINGS, {"/ingest": 0.1, "/ingest/batch": None}) == []
+    (found,) = findings(WELL, SETTINGS, {"/ingest": 2.5})
+    assert found.severity is Severity.NOW
+    assert "/ingest takes 2.5 s" in found.what
+
+
+def test_every_page_of_the_runbook_that_a_finding_names_is_there() -> None:
+    source = inspect.getsource(verdict)
+    named = set(re.findall(r'"((?:runbook/)?[a-z-]+\.md)(?:#([a-z_-]+))?"', source))
+    assert len(named) > 8
+    for page, anchor in named:
+        text = (PROJECT_ROOT / "docs" / page).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, (page, anchor)
 
 
 def test_a_store_that_is_down_comes_first_and_lag_in_maintenance_is_only_known() -> None:
