@@ -12,6 +12,7 @@ from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.browser.test_dagster_ui import ARGUMENTS, CHROMIUM
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, epoch_event, send
 from wotr_pipeline_tests.produced import BAD, event
+from wotr_pipeline_tests.topics import wait_until
 
 from .conftest import Edge
 from .test_admin import NOW
@@ -40,6 +41,9 @@ def browser(edge: Edge) -> Iterator[Browser]:
     with DeadLetterRegister(settings) as register:
         Desk(settings, register).triage()
     edge.keys.create(LONG, [Scope.INGEST], "pytest")
+    client = edge.client(Scope.READ)
+    # A page shows what is some seconds old at most.
+    wait_until(lambda: all(text in client.get("/admin/").text for text in (LONG, "Events by hour (UTC)")))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
