@@ -17,6 +17,7 @@ from ..stores.dead_letter import OPEN
 from ..stores.operations_log import STORES_WITH_BACKUPS
 from .access import Caller
 from .charts import chart
+from .metrics import WINDOW_SECONDS
 from .pages import person_with, render
 from .probes import NAMES
 from .services import services_of
@@ -24,6 +25,7 @@ from .verdict import findings, headline
 from .words import share
 
 REFRESH_SECONDS = 15
+MEASURED_ROUTES = ("/ingest", "/ingest/batch")
 
 router = APIRouter(prefix="/admin", include_in_schema=False)
 
@@ -37,7 +39,8 @@ async def overview(
     """The page; with ``?refresh=on`` it loads itself again, because someone asked for that."""
     services = services_of(request)
     seen = await services.overview.overview()
-    found = findings(seen, services.settings)
+    answered = {route: services.metrics.p95(route) for route in MEASURED_ROUTES}
+    found = findings(seen, services.settings, answered)
     hour, day = seen.hour.value, seen.day.value
     return render(
         request,
@@ -49,6 +52,8 @@ async def overview(
         refresh_seconds=REFRESH_SECONDS if refresh == "on" else None,
         hour_chart=chart(hour.steps()) if hour else None,
         day_chart=chart(day.steps()) if day else None,
+        answered=answered,
+        window_minutes=WINDOW_SECONDS // 60,
         share=share,
         store_names=NAMES,
         backup_stores=STORES_WITH_BACKUPS,

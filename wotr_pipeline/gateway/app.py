@@ -31,6 +31,7 @@ from . import (
     retries,
 )
 from .access import anyone_with
+from .form_limit import with_bounded_forms
 from .headers import Application, with_security_headers
 from .registry import registry_routes
 from .request_log import RequestLog
@@ -64,7 +65,7 @@ def gateway() -> Application:
     settings = load_settings()
     configure_logging(settings=settings)
     counted = metrics.Metrics()
-    app = with_short_cut(application(settings, counted), HOT)
+    app = with_bounded_forms(with_short_cut(application(settings, counted), HOT))
     around = metrics.with_request_metrics(RequestLog(app, problems.broken), counted)
     https = settings.wotr_gateway_url.startswith("https://")
     return traced(with_security_headers(around, https=https), settings)

@@ -13,7 +13,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ..stores.errors import StoreError
 from .probes import Health
 from .services import Services, services_of
 
@@ -106,14 +105,9 @@ async def ready(request: Request) -> Response:
     services = services_of(request)
     found = await health_of(services)
     reasons = {store: found.of(store).reason for store in NEEDED_FOR_EVENTS if not found.of(store).up}
-    if not services.settings.wotr_maintenance_accepts and found.of("postgres").up:
-        try:
-            mode = (await services.overview.operations.get()).value.maintenance
-        except StoreError as error:
-            reasons["postgres"] = str(error)
-        else:
-            if mode is not None and mode.enabled:
-                reasons["maintenance"] = f"Maintenance since {mode.at:%Y-%m-%d %H:%M} UTC."
+    mode = services.mode
+    if mode.refuses_events and mode.maintenance is not None:
+        reasons["maintenance"] = f"Maintenance since {mode.maintenance.at:%Y-%m-%d %H:%M} UTC."
     return _told(Readiness(status="not ready" if reasons else "ready", reasons=reasons), good=not reasons)
 
 

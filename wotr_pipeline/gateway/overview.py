@@ -26,7 +26,7 @@ from ..stores.ledger import Ledger
 from ..stores.operations_log import Action, Backup, Maintenance, OperationsLog
 from ..stores.warehouse import Warehouse
 from .probes import Health, Probes
-from .shared_answer import Answer, SharedAnswer
+from .shared_answer import DEAR, Answer, SharedAnswer
 
 T = TypeVar("T")
 FIRST_BATCHES = 3
@@ -105,12 +105,16 @@ class Overviews:
         self._letters = letters
         self._log = operations
         self._warehouse = warehouse
-        self.hour = SharedAnswer("ClickHouse", lambda: event_counts.last_hour(warehouse, _now()), fresh=5)
-        self.day = SharedAnswer("ClickHouse", lambda: event_counts.last_day(warehouse, _now()), fresh=20)
-        self.sources = SharedAnswer(
-            "ClickHouse", lambda: event_counts.busiest_sources(warehouse, _now()), fresh=20
+        self.hour = SharedAnswer(
+            "ClickHouse", lambda: event_counts.last_hour(warehouse, _now()), fresh=5, times=DEAR
         )
-        self.speed = SharedAnswer("ClickHouse", self._time_to_table, fresh=20)
+        self.day = SharedAnswer(
+            "ClickHouse", lambda: event_counts.last_day(warehouse, _now()), fresh=5, times=DEAR
+        )
+        self.sources = SharedAnswer(
+            "ClickHouse", lambda: event_counts.busiest_sources(warehouse, _now()), fresh=5, times=DEAR
+        )
+        self.speed = SharedAnswer("ClickHouse", self._time_to_table, fresh=5, times=DEAR)
         self.lag = SharedAnswer("Kafka", lambda: lag(settings, ledger), fresh=3)
         self.batches = SharedAnswer("PostgreSQL", self._batches, fresh=3)
         self.letters = SharedAnswer("PostgreSQL", self._dead_letters, fresh=3)

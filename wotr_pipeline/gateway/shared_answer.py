@@ -19,6 +19,9 @@ import structlog
 from ..stores.errors import StoreError, TransientError
 
 PATIENCE_SECONDS = 2.0
+DEAR = 50
+"""Of a question that may be dear: an answer is good for so many times as long as it took, so asking costs a store
+2 % of its time at most."""
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -33,17 +36,28 @@ class Answer(Generic[T]):
 
 
 class SharedAnswer(Generic[T]):
-    """The answer to ``ask``, a blocking call; fresh for some seconds. Belongs to one event loop."""
+    """The answer to ``ask``, a blocking call; good for ``fresh`` seconds, or longer if it was dear.
+
+    Belongs to one event loop.
+    """
 
     def __init__(
-        self, what: str, ask: Callable[[], T], *, fresh: float, patience: float = PATIENCE_SECONDS
+        self,
+        what: str,
+        ask: Callable[[], T],
+        *,
+        fresh: float,
+        patience: float = PATIENCE_SECONDS,
+        times: float = 0,
     ) -> None:
-        """``what`` completes "… did not answer"."""
+        """``what`` completes "… did not answer". ``times``: how many times longer than it took an answer is good."""
         self._what = what
         self._ask = ask
         self._fresh = fresh
         self._patience = patience
+        self._times = times
         self._asked_at = float("-inf")
+        self._took = 0.0
         self._pending: asyncio.Future[Answer[T]] | None = None
 
     async def get(self) -> Answer[T]:
@@ -53,7 +67,7 @@ class SharedAnswer(Generic[T]):
             TransientError: there is none yet, or the place is away. PermanentError: it refuses.
         """
         now = time.monotonic()
-        if self._pending is None or (self._pending.done() and now - self._asked_at > self._fresh):
+        if self._pending is None or (self._pending.done() and now - self._asked_at > self._good_for):
             self._asked_at = now
             self._pending = self._begin()
         left = self._asked_at + self._patience - now
@@ -63,6 +77,11 @@ class SharedAnswer(Generic[T]):
             waited = time.monotonic() - self._asked_at
             raise TransientError(f"{self._what} has not answered for {waited:.0f} s.") from None
 
+    @property
+    def _good_for(self) -> float:
+        failed = self._pending is not None and self._pending.done() and self._pending.exception() is not None
+        return self._fresh if failed else max(self._fresh, self._times * self._took)
+
     def _begin(self) -> "asyncio.Future[Answer[T]]":
         loop = asyncio.get_running_loop()
         pending: asyncio.Future[Answer[T]] = loop.create_future()
@@ -71,6 +90,7 @@ class SharedAnswer(Generic[T]):
 
         def run() -> None:
             answer: Answer[T] | None = None
+            begun = time.monotonic()
             error: BaseException | None = None
             try:
                 answer = Answer(self._ask(), datetime.now(UTC))
@@ -79,6 +99,7 @@ class SharedAnswer(Generic[T]):
             except BaseException as failure:  # noqa: BLE001  (whatever it is, someone waits for it)
                 _log.error("a question failed", what=self._what, exc_info=failure)
                 error = TransientError(f"{self._what} could not be asked ({type(failure).__name__}).")
+            self._took = time.monotonic() - begun
             try:
                 loop.call_soon_threadsafe(_settle, pending, answer, error)
             except RuntimeError:

@@ -4,7 +4,7 @@ Belongs here: thresholds and sentences. Pure: from an ``Overview`` to ``Finding`
 Does not belong here: gathering (``overview.py``), alerts that wake people (``observability/``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -15,12 +15,14 @@ from ..stores.dead_letter import LetterState
 from ..stores.operations_log import STORES_WITH_BACKUPS
 from .overview import Overview
 from .probes import NAMES
-from .words import ago, minute, plural
+from .words import ago, minute, plural, seconds
 
 FAILED_SHARE = 0.05
 """As the check ``few_rows_are_rejected`` has it."""
 FAILED_PER_MINUTE = 10
 """As the alert HighValidationFailures has it, over the last ten minutes."""
+SLOW_SECONDS = 1.0
+"""As the alert HighLatency has it."""
 BACKUP_AGE = {
     "minio": timedelta(hours=26),
     "postgres": timedelta(hours=26),
@@ -53,11 +55,14 @@ class Finding:
     link: str = ""
 
 
-def findings(seen: Overview, settings: Settings) -> list[Finding]:
-    """What someone has to know or do, the worst first."""
+def findings(
+    seen: Overview, settings: Settings, answered: Mapping[str, float | None] | None = None
+) -> list[Finding]:
+    """What someone has to know or do, the worst first. ``answered``: p95 in seconds by route of the gateway."""
     found = [
         *_stores(seen),
         *_maintenance(seen),
+        *_latency(answered or {}),
         *_waiting(seen, settings),
         *_batches(seen, settings),
         *_failures(seen),
@@ -108,6 +113,17 @@ def _maintenance(seen: Overview) -> Iterator[Finding]:
             "admin.md#maintenance-mode",
             "/admin/maintenance/",
         )
+
+
+def _latency(answered: Mapping[str, float | None]) -> Iterator[Finding]:
+    for route, p95 in answered.items():
+        if p95 is not None and p95 >= SLOW_SECONDS:
+            yield Finding(
+                Severity.NOW,
+                f"POST {route} takes {seconds(p95)} or more (p95 of the last minutes).",
+                "Is Kafka or PostgreSQL slow or full? Grafana shows since when, Jaeger where the time goes.",
+                "admin.md#requests-are-slow",
+            )
 
 
 def _waiting(seen: Overview, settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -119,6 +120,20 @@ def running(servers: Platform, directory: Path, **changed: str) -> Iterator[Edge
         finally:
             edge.stop()
             edge.close()
+
+
+@contextlib.contextmanager
+def beside(edge: Edge, directory: Path, **changed: Any) -> Iterator[Edge]:
+    """Another gateway on the place of ``edge``, with other settings: for instance one that cannot find a store."""
+    port = free_port()
+    address = {"wotr_gateway_port": port, "wotr_gateway_url": f"http://127.0.0.1:{port}"}
+    other = Edge(edge.settings.model_copy(update=address | changed), directory / "other.log")
+    other.start()
+    try:
+        yield other
+    finally:
+        other.stop()
+        other.close()
 
 
 @pytest.fixture(scope="module")
