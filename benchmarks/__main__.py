@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import dead_letters, latency, path, quality, recovery, scaling
+from benchmarks import dead_letters, gateway, latency, path, quality, recovery, scaling
 from benchmarks.carry import carry
 from benchmarks.events import produce
 from benchmarks.machine import describe
@@ -21,7 +21,7 @@ from benchmarks.report import Line, table, write_page
 from benchmarks.servers import create_topic, delete_topic, place, scratch_platform, settings_of
 from wotr_pipeline.servers.lifecycle import Platform
 
-PARTS = ("path", "quality", "recovery", "dead-letters", "scaling", "latency")
+PARTS = ("path", "quality", "recovery", "dead-letters", "scaling", "latency", "gateway")
 GROWTH = 10
 
 
@@ -35,6 +35,10 @@ GROWTH = 10
 @click.option("--pairs", default=3, show_default=True, help="Interleaved pairs of path and ceiling.")
 @click.option("--letters", default=100_000, show_default=True, help="Dead letters to be worked off.")
 @click.option("--probes", default=24, show_default=True, help="Probes of the latency.")
+@click.option("--seconds", default=30, show_default=True, help="Of each attack on the gateway.")
+@click.option(
+    "--minutes", default=10.0, show_default=True, help="Over which the gateway's memory is watched."
+)
 @click.option(
     "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page is left alone."
 )
@@ -42,11 +46,19 @@ GROWTH = 10
     "--quick", is_flag=True, help="A smoke run of a minute or two: small sizes, the page is left alone."
 )
 def main(
-    events: int, small: int, pairs: int, letters: int, probes: int, only: tuple[str, ...], quick: bool
+    events: int,
+    small: int,
+    pairs: int,
+    letters: int,
+    probes: int,
+    seconds: int,
+    minutes: float,
+    only: tuple[str, ...],
+    quick: bool,
 ) -> None:
     """Measure, print the table, and write it into docs/performance.md."""
     if quick:
-        events, small, pairs, letters, probes = 50_000, 20_000, 1, 2_000, 3
+        events, small, pairs, letters, probes, seconds, minutes = 50_000, 20_000, 1, 2_000, 3, 5, 0.5
     machine = describe()
     print(machine, flush=True)
     parts = only or PARTS
@@ -77,6 +89,9 @@ def main(
             found += scaling.lines(little, much)
         if "latency" in parts:
             found += latency.lines(latency.measure(platform, probes))
+        if "gateway" in parts:
+            with _topic(platform, "bench-gateway", 0) as topic:
+                found += gateway.lines(gateway.measure(platform, topic, seconds, minutes))
     print(f"\n{table(found)}\n\nTaken in {(time.perf_counter() - started) / 60:.1f} minutes.")
     if not (quick or only):
         write_page(machine, found)

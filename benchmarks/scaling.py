@@ -16,9 +16,9 @@ from benchmarks.path import pids
 from benchmarks.report import Line
 from benchmarks.servers import place
 from wotr_pipeline.config import Settings
-from wotr_pipeline.operations.trace import trace_event
 from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.event_trace import trace_event
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.warehouse import Warehouse
 

@@ -21,7 +21,9 @@ from dotenv import dotenv_values
 
 from wotr_pipeline.config import DEFAULT_DATA_DIR, ENVIRONMENT_FILE, Settings, SettingsError, load_settings
 from wotr_pipeline.operations.batches import batches, reopen
+from wotr_pipeline.operations.gateway_keys import keys
 from wotr_pipeline.operations.ingest_file import ingest
+from wotr_pipeline.operations.maintenance_mode import maintenance
 from wotr_pipeline.operations.recover_from_raw import recover
 from wotr_pipeline.operations.sample_events import sample
 from wotr_pipeline.stores.errors import StoreError
@@ -83,20 +85,20 @@ def main(ctx: click.Context, data_dir: Path) -> None:
 @click.pass_obj
 def up(data_dir: Path, dagster: bool) -> None:
     """Start every server that does not run yet, and say where everything is."""
-    from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, STORES, Platform
+    from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, STORES, Platform
     from wotr_pipeline.servers.server import ServerError
 
     load_settings(wotr_data_dir=data_dir)  # a wrong variable stops here, before anything is started
     platform = Platform(data_dir)
     platform.up(STORES, click.echo)
     migrate(load_settings(wotr_data_dir=data_dir))
-    if dagster:
-        try:
-            platform.up(CODE_SERVER, click.echo)
-            platform.up(DAGSTER, click.echo)
-        except ServerError as error:
-            raise ServerError(f"{error}\nWhat was ready stays up; stop it with: wotr down") from None
+    try:
+        for names in (GATEWAY, CODE_SERVER, DAGSTER) if dagster else (GATEWAY,):
+            platform.up(names, click.echo)
+    except ServerError as error:
+        raise ServerError(f"{error}\nWhat was ready stays up; stop it with: wotr down") from None
     click.echo(f"The environment is in {data_dir / ENVIRONMENT_FILE}, the logs in {platform.directory.logs}.")
+    click.echo(f"Gateway: http://127.0.0.1:{platform.directory.ports['gateway']}/admin/")
     if dagster:
         click.echo(f"Dagster: http://127.0.0.1:{platform.directory.ports['dagster_webserver']}")
     click.echo("Stop with: wotr down")
@@ -199,8 +201,8 @@ def trace(ctx: click.Context, event_id: str, as_json: bool) -> None:
     """Show where one event is and how it came there; exit code 1 when nothing is known of it."""
     import json
 
-    from wotr_pipeline.operations.trace import trace_event
     from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+    from wotr_pipeline.stores.event_trace import trace_event
     from wotr_pipeline.stores.ledger import Ledger
     from wotr_pipeline.stores.warehouse import Warehouse
 
@@ -243,14 +245,12 @@ def check(ctx: click.Context, hours: int) -> None:
 def demo(ctx: click.Context, events: int) -> None:
     """Start everything, send a realistic stream through it, and show its account."""
     from wotr_pipeline.operations.demo import demo, farewell
-    from wotr_pipeline.servers.lifecycle import Platform
 
     ctx.invoke(up, dagster=True)
     settings = load_settings(wotr_data_dir=ctx.obj)
     true = demo(settings, events, click.echo)
     click.echo("\n" + "\n".join(_checked(ctx.obj, hours=4).lines()))
-    webserver = f"http://127.0.0.1:{Platform(ctx.obj).directory.ports['dagster_webserver']}"
-    click.echo("\n" + "\n".join(farewell(settings, webserver)))
+    click.echo("\n" + "\n".join(farewell(settings)))
     ctx.exit(0 if true else 1)
 
 
@@ -301,6 +301,8 @@ def dlq(ctx: click.Context, who: str | None) -> None:
 main.add_command(batches)
 main.add_command(reopen)
 main.add_command(ingest)
+main.add_command(keys)
+main.add_command(maintenance)
 main.add_command(recover)
 main.add_command(sample)
 

@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         le=256 * 1024 * 1024,
         description="most bytes of one batch request, 1 KiB to 256 MiB",
     )
+    wotr_client_seconds: int = Field(
+        15,
+        ge=1,
+        le=300,
+        description="seconds a client may take for a request's headers, and for its body, 1 to 300",
+    )
     wotr_maintenance_accepts: bool = Field(
         True, description="whether the gateway takes events into Kafka during maintenance, true or false"
     )
@@ -147,6 +153,24 @@ class Settings(BaseSettings):
     )
     wotr_publish_dead_letters: int = Field(
         0, ge=0, le=1_000_000, description="most dead letters published to KAFKA_DLQ_TOPIC a triage; 0: none"
+    )
+    wotr_keep_raw_days: int = Field(
+        365, ge=8, le=36_500, description="days that raw objects are kept, 8 to 36500"
+    )
+    wotr_keep_rows_days: int = Field(
+        730, ge=31, le=36_500, description="days that rows are kept, 31 to 36500"
+    )
+    wotr_keep_dead_letters_days: int = Field(
+        90, ge=1, le=36_500, description="days that the content of closed dead letters is kept, 1 to 36500"
+    )
+    wotr_keep_ids_days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        description="days that the gateway answers a repeated id from its register, 1 to 36500",
+    )
+    wotr_keep_actions_days: int = Field(
+        730, ge=31, le=36_500, description="days that operators' actions are kept, 31 to 36500"
     )
     wotr_first_hour: datetime = Field(
         datetime(2026, 1, 1, tzinfo=UTC),

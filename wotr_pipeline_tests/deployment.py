@@ -12,7 +12,7 @@ import pytest
 
 from wotr_pipeline.cli import migrate
 from wotr_pipeline.config import Settings
-from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, Platform
+from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, Platform
 from wotr_pipeline.stores.warehouse import Warehouse
 
 
@@ -43,6 +43,7 @@ class Deployment:
 @pytest.fixture(scope="session")
 def deployment(platform: Settings, servers: Platform) -> Iterator[Deployment]:
     migrate(platform)
+    servers.up(GATEWAY)
     servers.up(CODE_SERVER)
     servers.up(DAGSTER)
     # Only while the instance is made: the tests after this one must not see these variables.

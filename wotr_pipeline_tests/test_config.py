@@ -63,3 +63,15 @@ def test_the_first_hour_may_be_in_any_zone(monkeypatch: pytest.MonkeyPatch) -> N
 def test_secrets_are_not_shown_by_printing_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLICKHOUSE_PASSWORD", "open-sesame")
     assert "sesame" not in repr(load_settings())
+
+
+def test_a_key_that_could_be_guessed_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    for keys in ("sesame", "a" * 40 + ",sesame", "with spaces in it, which headers do not carry well"):
+        monkeypatch.setenv("API_KEYS", keys)
+        with pytest.raises(SettingsError, match="API_KEYS") as raised:
+            load_settings()
+        assert keys not in str(raised.value)
+    monkeypatch.setenv("API_KEYS", "")
+    monkeypatch.setenv("WOTR_SESSION_SECRET", "short")
+    with pytest.raises(SettingsError, match="WOTR_SESSION_SECRET"):
+        load_settings()

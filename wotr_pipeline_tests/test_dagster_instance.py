@@ -1,7 +1,9 @@
 """What dagster.yaml and workspace.yaml promise, held against a real instance on a real Postgres."""
 
+import logging
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +55,34 @@ def test_what_is_materialized_can_be_read_back_from_postgres(
         assert event.asset_materialization.metadata["records"].value == 3
     assert not list(home.rglob("*.db")), "something still goes to SQLite"
     instance.wipe_assets([key])
+
+
+def test_what_the_projects_modules_log_in_a_run_is_in_its_event_log_with_its_id(
+    instance: dg.DagsterInstance,
+) -> None:
+    log = logging.getLogger("wotr_pipeline.stores.kafka_records")
+
+    @dg.op
+    def reading() -> None:
+        log.info("told by a store")
+        log.debug("too much detail")
+        thread = threading.Thread(target=log.warning, args=("told by a thread of its own",))
+        thread.start()
+        thread.join()
+
+    @dg.job
+    def logging_job() -> None:
+        reading()
+
+    result = logging_job.execute_in_process(instance=instance)
+    log.info("told after the run")
+    told = {entry.user_message: entry for entry in instance.all_logs(result.run_id)}
+    assert {"told by a store", "told by a thread of its own"} <= set(told)
+    assert not {"too much detail", "told after the run"} & set(told)
+    assert told["told by a thread of its own"].level == logging.WARNING
+    assert {entry.run_id for entry in told.values()} == {result.run_id}
+    steps = {entry.dagster_event_type for entry in told.values()}
+    assert dg.DagsterEventType.STEP_START in steps, "Dagster's own events below INFO are kept"
 
 
 def test_an_event_does_not_wait_for_the_queue_longer_than_a_second(instance: dg.DagsterInstance) -> None:

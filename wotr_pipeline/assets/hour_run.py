@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, islice
 from threading import Event
 from time import monotonic
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from wotr_pipeline.assets.batch_traces import BatchTraces
 from wotr_pipeline.assets.ingested_data import load, replace_rows
 from wotr_pipeline.assets.overlap import overlap
 from wotr_pipeline.assets.raw_objects import land
@@ -53,6 +55,9 @@ class Outcome:
     """Batches that hold ids which were this one's before its rows were lost; it is not loaded yet."""
 
 
+Stage = Callable[[Outcome], Outcome]
+
+
 class HourRun:
     """The work of one run. Use as ``with HourRun(...) as run: outcomes = list(run.catch_up(hour))``."""
 
@@ -75,6 +80,7 @@ class HourRun:
         self._gate = gate
         self._run_id = run_id
         self._log = log
+        self._traces = BatchTraces()
         self._stopping = Event()
 
     def catch_up(self, hour: datetime, follow_seconds: float = 0.0) -> Iterator[Outcome]:
@@ -99,15 +105,15 @@ class HourRun:
                 taken: list[Outcome] = []
                 for outcome in overlap(
                     self._claimed(fresh, writer),
-                    self._step(lambda item: self._landed(item, reader, writer), writer),
-                    self._step(self._judged, writer),
-                    self._step(lambda item: self._validated(item, writer), writer),
-                    self._step(lambda item: self._loaded(item, writer), writer),
+                    self._step("land", lambda item: self._landed(item, reader, writer), writer),
+                    self._step("judge", self._judged, writer),
+                    self._step("validate", lambda item: self._validated(item, writer), writer),
+                    self._step("load", lambda item: self._loaded(item, writer), writer),
                 ):
                     if outcome.taken_by:
                         taken.append(outcome)
                     else:
-                        yield outcome
+                        yield self._done(outcome)
                 if not self._stopping.is_set():
                     replaced = (b for b in batches if _has_rows_to_replace(b))
                     yield from self._replace([o.batch for o in self._claimed(replaced, writer)], writer)
@@ -117,6 +123,7 @@ class HourRun:
 
     def close(self) -> None:
         """Close the connection to ClickHouse, if it is this run's own; a later query opens it again."""
+        self._traces.close()
         if self._has_own_connection:
             self._warehouse.close()
 
@@ -162,7 +169,12 @@ class HourRun:
                 return
             claimed = writer.claim(batch)
             if claimed is not None:
+                self._traces.begin(claimed)
                 yield Outcome(claimed)
+
+    def _done(self, outcome: Outcome) -> Outcome:
+        self._traces.end(outcome.batch, outcome.error)
+        return outcome
 
     def _landed(self, item: Outcome, reader: RecordReader, writer: LedgerWriter) -> Outcome:
         if item.batch.state is not BatchState.PLANNED:
@@ -199,14 +211,15 @@ class HourRun:
     def _left_out(self, batch: Batch) -> list[int] | None:
         return self._ledger.duplicate_offsets(batch) if batch.recovering else None
 
-    def _step(self, step: Callable[[Outcome], Outcome], writer: LedgerWriter) -> Callable[[Outcome], Outcome]:
-        return lambda item: self._guarded(item, step, writer)
+    def _step(self, name: str, step: Stage, writer: LedgerWriter) -> Stage:
+        return lambda item: self._guarded(item, name, step, writer)
 
-    def _guarded(self, item: Outcome, step: Callable[[Outcome], Outcome], writer: LedgerWriter) -> Outcome:
+    def _guarded(self, item: Outcome, name: str, step: Stage, writer: LedgerWriter) -> Outcome:
         if item.error is not None:
             return item
         try:
-            return step(item)
+            with self._traces.step(item.batch, name):
+                return step(item)
         except StoreError as error:
             self._record(item.batch, writer, error)
             return Outcome(item.batch, _gate_of(error) or item.gate, error)
@@ -236,7 +249,7 @@ class HourRun:
             # One of them is in another run's hands by now: the batch waits for the next attempt.
             error = TransientError(str(refused))
             self._record(item.batch, writer, error)
-            yield Outcome(item.batch, item.gate, error)
+            yield self._done(Outcome(item.batch, item.gate, error))
             return
         takers = [self._ledger.batch(batch_id) for batch_id in item.taken_by]
         claimed = [outcome.batch for outcome in self._claimed(takers, writer)]
@@ -251,22 +264,29 @@ class HourRun:
         def validated() -> Iterator[Batch]:
             for batch in claimed:
                 at_work[:] = [batch]
-                done = self._validated(self._judged(Outcome(batch)), writer)
+                with self._traces.step(batch, "judge"):
+                    judged = self._judged(Outcome(batch))
+                with self._traces.step(batch, "validate"):
+                    done = self._validated(judged, writer)
                 at_work[:] = [done.batch]
                 gates[batch.batch_id] = done.gate
                 yield done.batch
 
         try:
             left_out = {batch.id: self._left_out(batch) for batch in claimed}
-            for batch in replace_rows(claimed, validated, self._loader, writer, left_out):
+            replaced = replace_rows(claimed, validated, self._loader, writer, left_out)
+            with self._traces.common_step(claimed, "load"):
+                # All rows are replaced before the first batch comes.
+                first = list(islice(replaced, 1))
+            for batch in chain(first, replaced):
                 self._objects.delete(_earlier_generations(batch))
-                yield Outcome(batch, gates[batch.batch_id])
+                yield self._done(Outcome(batch, gates[batch.batch_id]))
         except StoreError as error:
             # No row was replaced. The batch that failed is told; the others wait for the next run.
             self._stopping.set()
             for batch in at_work:
                 self._record(batch, writer, error)
-                yield Outcome(batch, gate=_gate_of(error), error=error)
+                yield self._done(Outcome(batch, gate=_gate_of(error), error=error))
 
 
 def _has_rows_to_replace(batch: Batch) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
+from wotr_pipeline import telemetry
 from wotr_pipeline.assets.hour_run import HourRun, Outcome
 from wotr_pipeline.assets.partitions import arrival_hours, hour_of
 from wotr_pipeline.assets.presentation import change_table, ingest_metadata
@@ -25,6 +26,8 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 
 OWNERS = ["team:platform"]
+SERVICE = "wotr-pipeline"
+"""Name of the runs' processes in traces."""
 MAX_RETRIES = 3
 RETRY_SECONDS = 10
 
@@ -104,15 +107,19 @@ def ingestion_assets(settings: Settings) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.AssetObservation]:
         hour = hour_of(context.partition_key)
+        telemetry.configure_tracing(settings, SERVICE)
         expectations.warm_in_background()
         run = HourRun(settings, ledger, objects, warehouse, expectations.gate, context.run_id, context.log)
         if config.dry_run:
             yield _preview(run, context)
             return
         try:
-            outcomes = list(
-                run.reprocess(hour) if config.reprocess else run.catch_up(hour, config.follow_seconds)
-            )
+            with telemetry.span(
+                "run", run_id=context.run_id, job=context.job_name, hour=context.partition_key
+            ):
+                outcomes = list(
+                    run.reprocess(hour) if config.reprocess else run.catch_up(hour, config.follow_seconds)
+                )
         except TransientError as error:
             # The ledger itself was away: no batch could be told, so there is nothing to show.
             raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error

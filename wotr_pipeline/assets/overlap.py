@@ -7,6 +7,7 @@ Does not belong here: what a stage does.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -24,7 +25,7 @@ class _End:
 
 
 def overlap(items: Iterable[Item], *stages: Callable[[Item], Item]) -> Iterator[Item]:
-    """Yield each item after all stages, in order; each stage runs in a thread of its own.
+    """Yield each item after all stages, in order; each stage runs in a thread of its own, in the caller's context.
 
     At most one finished item waits between two stages, so memory holds at most two items a stage.
     An exception in ``items`` or a stage ends the iteration with that exception, after the items
@@ -67,12 +68,12 @@ def overlap(items: Iterable[Item], *stages: Callable[[Item], Item]) -> Iterator[
             if isinstance(item, _End):
                 return
 
-    threads = [Thread(target=feed, name="feed", daemon=True)]
+    threads = [Thread(target=copy_context().run, args=(feed,), name="feed", daemon=True)]
     for number, stage in enumerate(stages):
         threads.append(
             Thread(
-                target=work,
-                args=(stage, queues[number], queues[number + 1]),
+                target=copy_context().run,
+                args=(work, stage, queues[number], queues[number + 1]),
                 name=getattr(stage, "__name__", "stage"),
                 daemon=True,
             )

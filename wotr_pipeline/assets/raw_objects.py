@@ -9,12 +9,14 @@ Belongs here: landing one batch. Does not belong here: judging (``validated_batc
 
 import hashlib
 
+from wotr_pipeline import telemetry
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.kafka_records import OffsetsGoneError, RecordReader
 from wotr_pipeline.stores.ledger_writer import LedgerWriter
 from wotr_pipeline.stores.object_keys import raw_key
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.raw_parquet import encode
+from wotr_pipeline.stores.trace_headers import trace_headers
 
 
 def land(
@@ -49,6 +51,7 @@ def land(
         raise
     if records.last_offset < batch.last_offset:
         batch = writer.split(batch, records.last_offset)
+    telemetry.linked_to(trace_headers(records.table))
     data = encode(records.table)
     digest = hashlib.sha256(data).hexdigest()
     key = raw_key(batch)

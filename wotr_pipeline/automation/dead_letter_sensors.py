@@ -11,6 +11,7 @@ from itertools import islice
 
 import dagster as dg
 
+from wotr_pipeline.automation.maintenance import reason_to_skip
 from wotr_pipeline.checks.dead_letters import ASSET
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.dead_letters.triage import Triage
@@ -68,11 +69,14 @@ def dead_letter_sensors(settings: Settings, job_name: str) -> list[dg.SensorDefi
         minimum_interval_seconds=TRIAGE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for a triage when there are rejected records, retries without a verdict, or records of "
-        "the dead-letter topic that are not in the register yet, and once an hour. Skips quietly while a store is away.",
+        "the dead-letter topic that are not in the register yet, and once an hour. Skips quietly while a store is away, and during maintenance.",
     )
     def dead_letters(
         context: dg.SensorEvaluationContext, objects: dg.ResourceParam[ObjectStore]
     ) -> dg.SensorResult | dg.SkipReason:
+        paused = reason_to_skip(settings)
+        if paused is not None:
+            return paused
         under_way = dg.RunsFilter(job_name=job_name, statuses=UNDER_WAY)
         if context.instance.get_runs(under_way, limit=1):
             return dg.SkipReason("A triage is under way.")
@@ -100,6 +104,9 @@ def dead_letter_sensors(settings: Settings, job_name: str) -> list[dg.SensorDefi
         context: dg.SensorEvaluationContext, objects: dg.ResourceParam[ObjectStore]
     ) -> dg.SensorResult:
         cursor = context.cursor or ""
+        paused = reason_to_skip(settings)
+        if paused is not None:
+            return dg.SensorResult(skip_reason=paused, cursor=cursor)
         try:
             with DeadLetterRegister(settings) as register:
                 after, noted = sweep(objects, register, cursor)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from wotr_pipeline.assets.partitions import hour_key
+from wotr_pipeline.automation.maintenance import reason_to_skip
 from wotr_pipeline.automation.planning import Plan, plan_batches
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import HourToRun
@@ -28,7 +29,7 @@ MAX_WAIT = timedelta(minutes=5)
 
 DESCRIPTION = (
     "Plans batches from Kafka's offsets (the ledger first), then asks for a run of each hour that has "
-    "unfinished batches. Skips quietly while Kafka or PostgreSQL is away. A failed tick means that "
+    "unfinished batches. Skips quietly while Kafka or PostgreSQL is away, and during maintenance. A failed tick means that "
     "Kafka's offsets contradict the ledger: read its message, it names partition and offsets."
 )
 
@@ -50,6 +51,9 @@ def kafka_offsets_sensor(settings: Settings, job_name: str) -> dg.SensorDefiniti
     def kafka_offsets(
         context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
     ) -> dg.SensorResult | dg.SkipReason:
+        paused = reason_to_skip(settings)
+        if paused is not None:
+            return paused
         now = datetime.now(UTC)
         try:
             with KafkaOffsets(settings) as offsets:

@@ -8,6 +8,8 @@
 - ``rules``      ``judge(bytes)``: ``Accepted`` or ``Rejected``; the final word
 - ``columns``    the columns of a judged event, declared once; judged events as an Arrow table
 - ``envelope``   dead letters: ``to_line`` and ``from_line``; JSON Schema in ``schemas/``
+- ``schema_versions``  Avro schemas of every version of the contract in ``schemas/``, events as records and back
+- ``avro_schemas``  which Avro schema can read which, and what differs between two
 - ``masking``    ``masked(bytes)``: a message shown without its content
 - ``repair``     ``attempt(repair, bytes, context)``: a patch, a replacement, a named transformation; judged anew
 - ``transformations``  the closed registry of the named ones; ``for_reason`` lists what to offer for a class

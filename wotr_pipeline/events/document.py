@@ -20,6 +20,7 @@ STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 BRACKET = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL)
 _KEY = re.compile(rb"(" + STRING + rb")[ \t\n\r]*+:[ \t\n\r]*+(?:" + STRING + rb")?", re.DOTALL)
 """With the value, if that is a string: no key is looked for inside one."""
+_END_OF_KEY = re.compile(rb'"[ \t\n\r]*+:')
 _HUGE_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)[1-9][0-9]{299,}(?![0-9.eE])")
 
 Path = tuple[str, ...]
@@ -115,6 +116,37 @@ def read_document(value: bytes) -> Document:
     if layout.depth > contract.MAX_NESTING - 2:
         raise DocumentError(Reason.NESTING_TOO_DEEP, "", f"nested {layout.depth} levels deep")
     raise DocumentError(Reason.MALFORMED_JSON, "", f"{problem.msg}, near character {problem.pos + 1}")
+
+
+def plain_payload(document: Document) -> tuple[int, int] | None:
+    """The place of the payload object, if no key of the message is there twice and finding both is easy; else None.
+
+    Without escapes no string holds a quote, so that every quote before a colon ends a key: there are as many as the
+    values have keys, or one is there twice. If the payload is the last member, its end is the last bracket but one.
+    Most messages are like that, and this takes a tenth of the time of ``lay_out``, which knows the others.
+    """
+    text, root = document.text, document.root
+    if b"\\" in text or not isinstance(root, dict) or next(reversed(root), None) != "payload":
+        return None
+    if not isinstance(root["payload"], dict) or text.count(b'"payload"') != 1:
+        return None
+    if len(_END_OF_KEY.findall(text)) != _number_of_keys(root):
+        return None
+    start = text.index(b"{", text.index(b'"payload"'))
+    return start, text.rindex(b"}", start, text.rindex(b"}")) + 1
+
+
+def _number_of_keys(value: object) -> int:
+    """Of all objects in it, also nested ones."""
+    keys, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        if type(one) is dict:
+            keys += len(one)
+            waiting.extend(one.values())
+        elif type(one) is list:
+            waiting.extend(one)
+    return keys
 
 
 def lay_out(text: bytes) -> Layout:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar, cast
 
 from . import contract
-from .document import Document, DocumentError, lay_out, read_document
+from .document import Document, DocumentError, lay_out, plain_payload, read_document
 from .reasons import EventWarning, Reason
 
 T = TypeVar("T")
@@ -166,6 +166,8 @@ def _payload_text(document: Document) -> str:
 
     They come last because they are the dear ones: most rejected events never get here.
     """
+    if len(document.text) <= contract.MAX_DATA_BYTES and (place := plain_payload(document)) is not None:
+        return document.text[slice(*place)].decode()
     try:
         layout = lay_out(document.text)
     except DocumentError as error:

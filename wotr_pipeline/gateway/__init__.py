@@ -8,6 +8,7 @@
 - ``events``     GET /events/{id}, /retention-policies
 - ``health``     GET /health, /health/live, /health/ready
 - ``metrics``    GET /metrics
+- ``registry``   /registry: Avro schemas, as Confluent's clients ask for them
 - ``admin``, ``explorer``, ``sign_in``  the pages; ``templates/`` and ``static/`` are theirs
 
 Belongs here: HTTP. Does not belong here: rules on events (``events/``), drivers (``stores/``), work that takes

@@ -26,6 +26,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..config import Settings
+from ..logs import bind_request
 from ..stores.api_keys import ApiKey, ApiKeys, Scope, digest_of, granted, id_of
 from ..stores.errors import StoreError
 from ..stores.sessions import Session, Sessions
@@ -85,8 +86,8 @@ class KeyRing:
             if text
         ]
 
-    async def caller(self, text: str) -> Caller | None:
-        """Whose key this is; None if it opens nothing."""
+    async def caller(self, text: str, *, look: bool = True) -> Caller | None:
+        """Whose key this is; None if it opens nothing. ``look``: an unknown one may be so new that it was not read yet."""
         digest = digest_of(text)
         found = None
         for known, caller in self._of_environment:  # all of them: the time taken tells nothing
@@ -97,8 +98,8 @@ class KeyRing:
         key_id = id_of(text)
         if key_id is None:
             return None
-        if key_id not in self._callers:
-            await self.refresh(older_than=1.0)
+        if look and key_id not in self._callers:
+            await self.refresh(not_before=time.monotonic())
         return self._valid(key_id, digest)
 
     def by_id(self, key_id: str) -> Caller | None:
@@ -119,10 +120,11 @@ class KeyRing:
         self._used.add(key_id)
         return caller
 
-    async def refresh(self, older_than: float = 0.0) -> None:
-        """Read the keys again, if they were last read more than that many seconds ago."""
+    async def refresh(self, not_before: float) -> None:
+        """Read the keys again, unless that was begun after that moment of the monotonic clock."""
         async with self._reading:
-            if time.monotonic() - self._read_at < older_than:
+            begun = time.monotonic()
+            if self._read_at >= not_before:
                 return
             try:
                 keys = await asyncio.to_thread(self.store.all)
@@ -130,13 +132,13 @@ class KeyRing:
                 _log.warning("keys not read", error=str(error))
                 return
             self._callers = {key.id: (key, self._caller_of(key)) for key in keys}
-            self._read_at = time.monotonic()
+            self._read_at = begun
 
     async def keep_fresh(self) -> None:
         """Refresh for ever, and note once a minute which keys were used."""
         noted = time.monotonic()
         while True:
-            await self.refresh()
+            await self.refresh(not_before=time.monotonic())
             if time.monotonic() - noted > 60:
                 noted, used, self._used = time.monotonic(), self._used, set()
                 try:
@@ -170,11 +172,14 @@ class Access:
         Raises:
             Problem: 401, 403, or 429 after too many vain tries from one address.
         """
-        caller = await self._by_key(request)
+        guesses = not self._limiter.test(self._failures, "keys", _address(request))
+        caller = await self._by_key(request, look=not guesses)
+        if caller is None and guesses:
+            raise _too_many_guesses()
         if caller is None:
-            self._refuse_guessers(self._failures, "keys", request)
             self._limiter.hit(self._failures, "keys", _address(request))
             raise Problem(401, MISSING, headers={"WWW-Authenticate": "ApiKey"})
+        bind_request(key_id=caller.key_id)
         return _with_scope(caller, scope)
 
     async def of_anyone(self, request: Request, scope: Scope) -> Caller:
@@ -209,6 +214,7 @@ class Access:
         caller = self.keys.by_id(session.key_id)
         if caller is None:
             return None
+        bind_request(key_id=caller.key_id)
         csrf = hmac.new(self._csrf_key, session.digest.encode(), "sha256").hexdigest()
         return Caller(caller.key_id, caller.name, caller.scopes, caller.limit, session, csrf)
 
@@ -219,7 +225,8 @@ class Access:
             Problem: 401 for a key that opens nothing, 429 after too many tries.
         """
         self.check_origin(request)
-        self._refuse_guessers(self._sign_ins, "sign-in", request)
+        if not self._limiter.test(self._sign_ins, "sign-in", _address(request)):
+            raise _too_many_guesses()
         caller = await self.keys.caller(text)
         if caller is None or not caller.may(Scope.READ):
             self._limiter.hit(self._sign_ins, "sign-in", _address(request))
@@ -255,17 +262,13 @@ class Access:
                 retry_after=int(stats.reset_time - time.time()) + 1,
             )
 
-    async def _by_key(self, request: Request) -> Caller | None:
+    async def _by_key(self, request: Request, *, look: bool) -> Caller | None:
         text = request.headers.get("x-api-key")
         if text is None:
             scheme, _, text = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":
                 return None
-        return await self.keys.caller(text.strip()) if text else None
-
-    def _refuse_guessers(self, limit: RateLimitItem, what: str, request: Request) -> None:
-        if not self._limiter.test(limit, what, _address(request)):
-            raise Problem(429, "Too many vain tries from this address.", retry_after=60)
+        return await self.keys.caller(text.strip(), look=look) if text else None
 
     async def _check_csrf(self, request: Request, caller: Caller) -> None:
         given = request.headers.get(CSRF_HEADER)
@@ -273,6 +276,10 @@ class Access:
             given = str((await request.form()).get(CSRF_FIELD, ""))
         if not hmac.compare_digest(given.encode(), caller.csrf_token.encode()):
             raise Problem(403, "The form is out of date. Go back, load the page again, and repeat.")
+
+
+def _too_many_guesses() -> Problem:
+    return Problem(429, "Too many vain tries from this address.", retry_after=60)
 
 
 def _address(request: Request) -> str:

@@ -10,28 +10,67 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from ..config import Settings, load_settings
-from . import explorer, explorer_saved, headers, pages, problems
+from ..logs import configure_logging
+from . import (
+    admin,
+    dead_letters,
+    events,
+    explorer,
+    explorer_saved,
+    health,
+    ingest,
+    key_pages,
+    maintenance,
+    metrics,
+    openapi,
+    pages,
+    problems,
+    retries,
+)
+from .headers import Application, with_security_headers
+from .request_log import RequestLog
 from .services import opened
+from .short_cut import with_short_cut
+from .tracing import traced
 
+ROUTES = (
+    ingest,
+    events,
+    health,
+    metrics,
+    pages,
+    admin,
+    dead_letters,
+    retries,
+    maintenance,
+    key_pages,
+    explorer_saved,
+    explorer,
+)
+HOT = {"/ingest": ingest.ingest, "/ingest/batch": ingest.ingest_batch}
 DESCRIPTION = """\
-Events in, exactly once: an answer of 200 or 202 means that Kafka has the event on record. Send a key with each
-request (`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answered as before and publishes nothing.
+Events in, exactly once: an answer of 202 means that Kafka has the event on record. Send a key with each request
+(`X-API-Key`). The same id again, or the same `Idempotency-Key`, is answered as before and publishes nothing.
 """
 
 
-def gateway(settings: Settings | None = None) -> headers.Application:
-    """The gateway as an ASGI application; settings from the environment unless given."""
-    settings = settings or load_settings()
-    app = application(settings)
-    return headers.with_security_headers(app, https=settings.wotr_gateway_url.startswith("https://"))
+def gateway() -> Application:
+    """The gateway as an ASGI application, in a process of its own; settings from the environment."""
+    settings = load_settings()
+    configure_logging(settings=settings)
+    counted = metrics.Metrics()
+    app = with_short_cut(application(settings, counted), HOT)
+    around = metrics.with_request_metrics(RequestLog(app, problems.broken), counted)
+    https = settings.wotr_gateway_url.startswith("https://")
+    return traced(with_security_headers(around, https=https), settings)
 
 
-def application(settings: Settings) -> FastAPI:
+def application(settings: Settings, counted: metrics.Metrics) -> FastAPI:
     """Routes and problems, without what is around them."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings) as services:
+        async with opened(settings, counted) as services:
             app.state.services = services
             yield
 
@@ -47,7 +86,7 @@ def application(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(pages.SignInNeeded, pages.to_sign_in)
     app.mount("/static", StaticFiles(directory=pages.HERE / "static"), name="static")
-    app.include_router(pages.router)
-    app.include_router(explorer_saved.router)
-    app.include_router(explorer.router)
+    for part in ROUTES:
+        app.include_router(part.router)
+    openapi.install(app)
     return app

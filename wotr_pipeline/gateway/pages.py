@@ -21,6 +21,7 @@ from ..stores.api_keys import Scope
 from .access import COOKIE, Caller, access_of
 from .problems import Problem
 from .services import services_of
+from .words import FILTERS
 
 HERE = Path(__file__).parent
 TEMPLATES = Environment(
@@ -30,6 +31,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters.update(FILTERS)
 
 router = APIRouter(include_in_schema=False)
 
@@ -92,8 +94,9 @@ async def root() -> Response:
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, wanted: str = "/admin/") -> Response:
-    """The form."""
-    return render(request, "sign_in.html", wanted=_own(wanted), refused="")
+    """The form; who is signed in sees it too, with the way to sign out."""
+    caller = await access_of(request).of_session(request)
+    return render(request, "sign_in.html", caller=caller, wanted=_own(wanted), refused="")
 
 
 @router.post("/sign-in")

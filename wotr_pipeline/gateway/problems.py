@@ -16,7 +16,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from ..stores.errors import StoreError, TransientError
+from .headers import Receive, Scope, Send
 
+_BROKEN = "The gateway has failed. Send the request again; give operators the request_id if it goes on."
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 _PAGES = ("/admin", "/explorer", "/sign-in", "/sign-out")
@@ -92,6 +94,10 @@ def install(app: FastAPI) -> None:
     async def store_failed(request: Request, error: StoreError) -> Response:
         return answer(request, away(error))
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, _error: Exception) -> Response:
+        return answer(request, Problem(500, _BROKEN))
+
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: HTTPException) -> Response:
         known = {404: "There is no such address.", 405: "This address does not take that method."}
@@ -105,6 +111,12 @@ def install(app: FastAPI) -> None:
             for found in error.errors()
         )
         return answer(request, Problem(422, "The request has wrong parameters.", errors=errors))
+
+
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that failed for a reason nobody thought of; ``request_log`` has it in the log."""
+    request = Request(scope)
+    await answer(request, Problem(500, _BROKEN))(scope, receive, send)
 
 
 def answer(request: Request, problem: Problem) -> Response:

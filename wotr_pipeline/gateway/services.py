@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..config import Settings
 from ..stores.api_keys import ApiKeys
+from ..stores.dagster_runs import DagsterRuns
 from ..stores.dead_letter_register import DeadLetterRegister
 from ..stores.kafka_publisher import KafkaPublisher
 from ..stores.ledger import Ledger
@@ -23,8 +24,17 @@ from ..stores.sessions import Sessions
 from ..stores.warehouse import Warehouse
 from ..stores.warehouse_reader import WarehouseReader
 from .access import Access, KeyRing
+from .collector import Collector
 from .explorer_results import KeptResults
 from .explorer_running import Running
+from .intake import Intake
+from .metrics import Metrics
+from .mode import Mode
+from .overview import Overviews
+from .probes import Probes
+
+BATCHES_AT_ONCE = 4
+"""Batches whose bodies are in memory; the others wait before theirs are read."""
 
 
 @dataclass
@@ -41,14 +51,20 @@ class Services:
 
     settings: Settings
     access: Access
-    publisher: KafkaPublisher
-    seen: SeenIds
+    intake: Intake
+    mode: Mode
+    metrics: Metrics
+    batches: asyncio.Semaphore
+    """Turns of large bodies."""
     ledger: Ledger
     letters: DeadLetterRegister
     operations: OperationsLog
     objects: ObjectStore
     warehouse: Warehouse
     """As the platform's own user: for what the pages show. People's SQL goes through the reader."""
+    probes: Probes
+    overview: Overviews
+    runs: DagsterRuns
     reader: WarehouseReader
     saved: SavedQueries
     results: KeptResults = field(default_factory=KeptResults)
@@ -57,7 +73,7 @@ class Services:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Services]:
+async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
     """The services, with their background work; nothing needs to be up for that."""
     async with contextlib.AsyncExitStack() as stack:
         keys, sessions, operations = ApiKeys(settings), Sessions(settings), OperationsLog(settings)
@@ -73,18 +89,27 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         seen = await stack.enter_async_context(SeenIds(settings))
         publisher = await stack.enter_async_context(KafkaPublisher(settings))
         ring = KeyRing(settings, keys)
-        refreshing = asyncio.create_task(ring.keep_fresh())
-        stack.callback(refreshing.cancel)
+        mode, probes = Mode(settings, operations), Probes(settings)
+        overview = Overviews(settings, probes, ledger, letters, operations, warehouse)
+        collector = Collector(settings, metrics, probes, overview, ledger, letters, operations)
+        stack.callback(collector.close)
+        for work in (ring.keep_fresh(), mode.keep_fresh(), collector.run()):
+            stack.callback(asyncio.create_task(work).cancel)
         yield Services(
             settings=settings,
             access=Access(settings, ring, sessions),
-            publisher=publisher,
-            seen=seen,
+            intake=Intake(publisher, seen),
+            mode=mode,
+            metrics=metrics,
+            batches=asyncio.Semaphore(BATCHES_AT_ONCE),
             ledger=ledger,
             letters=letters,
             operations=operations,
             objects=ObjectStore(settings),
             warehouse=warehouse,
+            probes=probes,
+            overview=overview,
+            runs=DagsterRuns(settings),
             reader=reader,
             saved=saved,
         )

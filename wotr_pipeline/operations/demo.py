@@ -5,7 +5,7 @@ ledger, the objects and ClickHouse hold more than before. A second demo in the s
 new ids, and an account of its own.
 
 Belongs here: producing, waiting by condition, comparing. Does not belong here: how events are made
-(``sample_events.py``), counting (``account.py``), starting servers (``cli.py``).
+(``sample_events.py``), counting (``account.py``), speaking HTTP (``visit.py``), starting servers (``cli.py``).
 """
 
 import time
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from wotr_pipeline.config import Settings
+from wotr_pipeline.operations import visit
 from wotr_pipeline.operations.account import Account, account
 from wotr_pipeline.operations.sample_events import Sample, SampleAccount, send
 from wotr_pipeline.operations.sample_reasons import expected_reasons
@@ -47,13 +48,18 @@ def demo(settings: Settings, events: int, report: Report) -> bool:
         before = account(settings, ledger, warehouse, offsets)
         report(f"Producing {events:,} events that arrived over the last {sample.hours:.0f} hours")
         made = send(sample, settings)
+        over_http = visit.send(Sample(events // 100, now, seed=sample.seed + 1), settings)
+        report(
+            f"Sent {over_http.sent:,} more through {settings.wotr_gateway_url}/ingest/batch: {over_http.accepted:,} "
+            f"accepted, {over_http.repeated:,} retries answered as before, {over_http.rejected:,} refused with reasons"
+        )
         _wait_until_carried(settings, ledger, offsets, report)
         found = account(settings, ledger, warehouse, offsets).since(before)
     warehouse.close()
     report("")
     for line in found.lines():
         report(line)
-    problems = [*found.differences(), *_against_generator(made, found)]
+    problems = [*found.differences(), *_against_generator(made, over_http, found)]
     report("")
     if problems:
         report("THE ACCOUNT IS NOT TRUE:")
@@ -63,9 +69,12 @@ def demo(settings: Settings, events: int, report: Report) -> bool:
     report(
         f"The generator's own account agrees to the number: {made.records:,} made = {made.good:,} good "
         f"+ {made.duplicates:,} retries + {made.bad:,} bad in {len(made.damages)} ways "
-        f"({made.late:,} of the good ones late)."
+        f"({made.late:,} of the good ones late). What the gateway accepted is there once, what it refused is not."
     )
-    return True
+    pages = visit.open_pages(settings)
+    for page in pages:
+        report(f"  {page.status}  {settings.wotr_gateway_url}{page.path}")
+    return all(page.status == 200 for page in pages)
 
 
 def _wait_until_carried(settings: Settings, ledger: Ledger, offsets: KafkaOffsets, report: Report) -> None:
@@ -97,10 +106,10 @@ def _wait_until_carried(settings: Settings, ledger: Ledger, offsets: KafkaOffset
         time.sleep(POLL_SECONDS)
 
 
-def _against_generator(made: SampleAccount, found: Account) -> Iterator[str]:
+def _against_generator(made: SampleAccount, over_http: visit.Answered, found: Account) -> Iterator[str]:
     for name, expected, counted in (
-        ("records in Kafka", made.records, found.produced),
-        ("valid rows", made.good, found.valid_rows),
+        ("records in Kafka", made.records + over_http.accepted, found.produced),
+        ("valid rows", made.good + over_http.accepted, found.valid_rows),
         ("duplicates", made.duplicates, found.duplicates),
         ("dead letters", made.bad, found.dead_letters),
     ):
@@ -113,8 +122,11 @@ def _against_generator(made: SampleAccount, found: Account) -> Iterator[str]:
             yield f"dead letters for {reason}: {counted:,} found, {expected:,} made"
 
 
-def farewell(settings: Settings, dagster: str) -> Iterator[str]:
-    """Where to look now. ``dagster``: address of the UI."""
+def farewell(settings: Settings) -> Iterator[str]:
+    """Where to look now."""
+    dagster, gateway = settings.wotr_dagster_url, settings.wotr_gateway_url
+    yield f"Admin page     {gateway}/admin/   (sign in with the key of: wotr env --show-secrets | grep API_KEYS)"
+    yield f"Data explorer  {gateway}/explorer/"
     yield f"Dagster UI     {dagster}"
     yield f"  look first   {dagster}/assets/ingested_data  (the lineage, the newest runs, the checks)"
     yield f"  the sensor   {dagster}/locations/wotr_pipeline/sensors/kafka_offsets"

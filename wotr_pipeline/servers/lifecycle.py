@@ -20,6 +20,7 @@ from wotr_pipeline.servers import data_directory
 from wotr_pipeline.servers.clickhouse import clickhouse
 from wotr_pipeline.servers.dagster import dagster
 from wotr_pipeline.servers.data_directory import DataDirectory, port_is_free
+from wotr_pipeline.servers.gateway import gateway
 from wotr_pipeline.servers.kafka import kafka
 from wotr_pipeline.servers.object_store import object_store
 from wotr_pipeline.servers.postgres import postgres
@@ -30,7 +31,14 @@ STORES = ("postgres", "objects", "kafka", "clickhouse")
 CODE_SERVER = ("code-server",)
 DAGSTER = ("webserver", "daemon")
 """They load the definitions from the code server when they start: it has to be ready before."""
-STOP_ORDER = (("daemon", "webserver"), ("code-server",), ("clickhouse",), ("kafka", "objects", "postgres"))
+GATEWAY = ("gateway",)
+"""It takes events, so the stores and their tables have to be there before."""
+STOP_ORDER = (
+    ("gateway", "daemon", "webserver"),
+    ("code-server",),
+    ("clickhouse",),
+    ("kafka", "objects", "postgres"),
+)
 """Who uses another one goes before it; who does not wait for each other go together."""
 POLL_SECONDS = 0.1
 
@@ -63,7 +71,11 @@ class Platform:
 
     def _describe(self) -> None:
         stores = (object_store, postgres, kafka, clickhouse)
-        described = (*(describe(self.directory) for describe in stores), *dagster(self.directory))
+        described = (
+            *(describe(self.directory) for describe in stores),
+            gateway(self.directory),
+            *dagster(self.directory),
+        )
         self._servers = {server.name: server for server in described}
         self._supervisor = Supervisor(self.directory, described)
 

@@ -15,12 +15,12 @@ from ..sql import statement
 from .batch import Batch, BatchState
 from .dead_letter import Found, LetterState, Origin, Settled
 from .dead_letter_moves import move, row_numbers
-from .dead_letter_reading import LetterReading
+from .dead_letter_pages import LetterPages
 from .dead_letter_tables import any_of, attempts, cursors, letters, objects
 from .ledger_database import batches, translated
 
 
-class LetterSettling(LetterReading):
+class LetterSettling(LetterPages):
     """Enters and settles dead letters. Raises as the register does."""
 
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:

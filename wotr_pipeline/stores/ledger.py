@@ -60,9 +60,10 @@ counts for ever: it is also the fencing token that every write is guarded with, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -81,6 +82,7 @@ from .batch import (
 )
 from .dead_letter_tables import any_of, letters
 from .errors import PermanentError
+from .gateway_tables import ingest_meta
 from .ledger_adoption import Runs, adopt, runs_of
 from .ledger_database import COLUMNS, LockClass, batch_of, batches, connect, migrate, translated
 from .ledger_offsets import offsets_of
@@ -89,6 +91,17 @@ from .ledger_transitions import reopen, shortened
 from .ledger_writer import LedgerWriter, LockLost
 
 __all__ = ["Ledger", "LedgerWriter", "LockLost", "migrate"]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """An entry of ``ingest_meta``. Those of an older gateway have no position."""
+
+    created_at: datetime
+    topic: str | None
+    partition: int | None
+    offset: int | None
+
 
 _ORDER = (batches.c.topic, batches.c.partition, batches.c.first_offset)
 _is_unfinished = batches.c.state.in_(UNFINISHED)
@@ -242,12 +255,23 @@ class Ledger:
             raise PermanentError(f"The ledger has no batch {batch_id}.")
         return found[0]
 
-    def accepted_by_gateway(self, event_id: str) -> datetime | None:
-        """When the gateway accepted an event of this id, or None if it did not."""
-        query = sa.text("SELECT created_at FROM ingest_meta WHERE id = :id")
+    def accepted_by_gateway(self, event_id: str) -> Acceptance | None:
+        """When the gateway accepted an event of this id, and where it lies; None if it did not."""
+        columns = [ingest_meta.c[field.name] for field in fields(Acceptance)]
+        query = sa.select(*columns).where(ingest_meta.c.id == event_id)
         with translated("look for an id"), self._engine.connect() as connection:
-            accepted: datetime | None = connection.scalar(query, {"id": event_id})
-            return accepted
+            row = connection.execute(query).one_or_none()
+        return Acceptance(**row._mapping) if row else None
+
+    def batch_at(self, topic: str, partition: int, offset: int) -> Batch | None:
+        """The batch that this offset belongs to, or None if it is not planned yet."""
+        found = self._read(
+            batches.c.topic == topic,
+            batches.c.partition == partition,
+            batches.c.first_offset <= offset,
+            batches.c.last_offset >= offset,
+        )
+        return found[0] if found else None
 
     def batches(self, hour: datetime) -> list[Batch]:
         """All batches of an arrival hour, in the order of offsets."""
@@ -286,10 +310,27 @@ class Ledger:
             conditions.append(batches.c.hour == hour)
         return self._read(*conditions)
 
-    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[Batch]:
+    def oldest_in(self, topic: str, states: Sequence[BatchState], limit: int) -> list[Batch]:
+        """The batches in these states that were planned first."""
+        wanted = (batches.c.topic == topic, batches.c.state.in_(states))
+        return self._read(*wanted, order=(batches.c.planned_at, batches.c.id), limit=limit)
+
+    def loaded_since(self, topic: str, moment: datetime, limit: int) -> list[Batch]:
+        """Batches that were loaded for the first time since then, the newest first."""
+        wanted = (batches.c.topic == topic, batches.c.loaded_at >= moment, batches.c.generation == 1)
+        # Planned long before they are loaded or not at all: an index on the hour bounds what is looked at.
+        recent = batches.c.hour >= moment - timedelta(days=2)
+        return self._read(*wanted, recent, order=(batches.c.loaded_at.desc(),), limit=limit)
+
+    def _read(
+        self,
+        *conditions: sa.ColumnElement[bool],
+        order: Sequence[sa.ColumnElement[Any]] = _ORDER,
+        limit: int | None = None,
+    ) -> list[Batch]:
+        query = sa.select(*COLUMNS).where(*conditions).order_by(*order).limit(limit)
         with translated("read batches"), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(*COLUMNS).where(*conditions).order_by(*_ORDER))
-            return [batch_of(row) for row in rows]
+            return [batch_of(row) for row in connection.execute(query)]
 
     def hours_to_run(self, topic: str, now: datetime) -> list[HourToRun]:
         """Hours with unfinished batches that are due and in no living writer's hands, oldest first.
@@ -343,6 +384,14 @@ class Ledger:
             oldest_row.planned_at,
             oldest_row.age,
         )
+
+    def late(self, topic: str, limit: timedelta) -> int:
+        """How many unfinished batches were planned longer ago than ``limit``, by PostgreSQL's clock."""
+        query = sa.select(sa.func.count()).where(
+            batches.c.topic == topic, _is_unfinished, batches.c.planned_at < sa.func.now() - limit
+        )
+        with translated("count late batches"), self._engine.connect() as connection:
+            return connection.scalar(query) or 0
 
     def contiguity_gaps(self, topic: str) -> list[Gap]:
         """Offsets between two batches that nobody planned: always empty, unless rows were deleted."""

@@ -42,6 +42,7 @@ class LockClass(IntEnum):
     LOAD = 0x574F5404
     HOUR = 0x574F5405
     LETTERS = 0x574F5406
+    SCHEMAS = 0x574F5407
 
 
 _moment = sa.DateTime(timezone=True)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ..config import Settings
 from .batch import UNFINISHED, Batch, BatchState
 from .errors import PermanentError, StoreError
+from .gateway_tables import ingest_meta
 from .ledger_database import COLUMNS, batch_of, batches
 from .ledger_locks import LockLost, RunConnection
 from .ledger_offsets import as_multirange
@@ -147,7 +148,10 @@ class LedgerWriter:
     # Steps
 
     def landed(self, batch: Batch, records: int, raw_key: str, raw_sha256: str, raw_bytes: int) -> Batch:
-        """PLANNED → LANDED: the raw object is stored. ``raw_sha256`` in hex, ``raw_bytes`` its size."""
+        """PLANNED → LANDED: the raw object is stored. ``raw_sha256`` in hex, ``raw_bytes`` its size.
+
+        Events that came over HTTP are told their object with the same commit.
+        """
         values: dict[str, object] = {
             "state": BatchState.LANDED,
             "records": records,
@@ -156,7 +160,16 @@ class LedgerWriter:
             "raw_bytes": raw_bytes,
             "landed_at": sa.func.now(),
         }
-        return self._step(batch, (BatchState.PLANNED,), "landed", values | UNDISTURBED)
+        told = (
+            sa.update(ingest_meta)
+            .where(
+                ingest_meta.c.topic == batch.topic,
+                ingest_meta.c.partition == batch.partition,
+                ingest_meta.c.offset.between(batch.first_offset, batch.last_offset),
+            )
+            .values(object_key=raw_key)
+        )
+        return self._step(batch, (BatchState.PLANNED,), "landed", values | UNDISTURBED, told)
 
     def split(self, batch: Batch, at_offset: int) -> Batch:
         """Cut a PLANNED batch after ``at_offset``; returns the first part, which stays claimed.
@@ -175,7 +188,8 @@ class LedgerWriter:
             "generation": batch.generation,
             "planned_at": batch.planned_at,
         }
-        return self._step(batch, (BatchState.PLANNED,), "split", {"last_offset": at_offset}, rest)
+        inserted = sa.insert(batches).values(**rest)
+        return self._step(batch, (BatchState.PLANNED,), "split", {"last_offset": at_offset}, inserted)
 
     def validated(
         self,
@@ -249,15 +263,15 @@ class LedgerWriter:
         states: Sequence[BatchState],
         asked: str,
         values: Mapping[str, object],
-        rest: Mapping[str, object] | None = None,
+        also: sa.Insert | sa.Update | None = None,
     ) -> Batch:
-        """Write ``values`` to the claimed row, and ``rest`` as a new one, in one transaction."""
+        """Write ``values`` to the claimed row, and ``also`` do that, in one transaction."""
         with self._mutex:
             self._require(batch, states, asked)
             with self._connection.transaction(f"note {batch.batch_id} as {asked}") as connection:
                 updated = update(connection, batch, values)
-                if rest is not None:
-                    connection.execute(sa.insert(batches).values(**rest))
+                if also is not None:
+                    connection.execute(also)
             self._claimed[batch.id] = updated
             return updated
 

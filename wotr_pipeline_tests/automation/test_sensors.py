@@ -17,6 +17,7 @@ from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import PlannedRange
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline_tests.produced import event
 
 NOW = datetime.now(UTC)
@@ -116,3 +117,21 @@ def test_a_topic_that_was_made_anew_is_loud_and_named(space: Settings, instance:
         ledger.record_loss(space.kafka_topic, 0, 0, 99, THIS_HOUR, "as if they had been there")
     with pytest.raises(OffsetsContradictLedgerError, match=r"planned to 100"):
         tick(space, instance)
+
+
+def test_during_maintenance_nothing_is_planned_and_the_tick_says_who_why_and_how_it_ends(
+    space: Settings, instance: dg.DagsterInstance
+) -> None:
+    produce(space, 0)
+    log = OperationsLog(space)
+    log.turn_maintenance(True, "ann", "new disks", NOW + timedelta(hours=2))
+    skipped = tick(space, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    said = skipped.skip_message or ""
+    for word in ("ann", "new disks", "UTC", "/admin/maintenance/", "wotr maintenance off"):
+        assert word in said
+    with Ledger(space) as ledger:
+        assert ledger.unfinished(space.kafka_topic) == []
+    log.turn_maintenance(False, "ann", "done")
+    log.close()
+    assert len(requests(tick(space, instance))) == 1

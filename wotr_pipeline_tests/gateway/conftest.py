@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from wotr_pipeline.config import Settings
@@ -73,6 +74,16 @@ class Edge:
             return httpx.get(f"{self.url}/sign-in", timeout=2, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
+
+    def peak_mib(self) -> float:
+        """The most memory that server and worker have had so far."""
+        assert self.process is not None
+        server = psutil.Process(self.process.pid)
+        peaks = []
+        for process in (server, *server.children(recursive=True)):
+            text = Path(f"/proc/{process.pid}/status").read_text()
+            peaks += [int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM")]
+        return max(peaks) / 1024
 
     def kill(self) -> None:
         """kill -9, server and worker."""

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from wotr_pipeline.stores.batch import Batch
-from wotr_pipeline.stores.dead_letter import Letter
-from wotr_pipeline.stores.dead_letter_reading import LetterReading
-from wotr_pipeline.stores.errors import PermanentError
-from wotr_pipeline.stores.ledger import Ledger
-from wotr_pipeline.stores.warehouse import Warehouse
+from .batch import Batch
+from .dead_letter import Letter
+from .dead_letter_reading import LetterReading
+from .errors import PermanentError
+from .ledger import Acceptance, Ledger
+from .warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def trace_event(event_id: str, ledger: Ledger, register: LetterReading, warehous
     rows = warehouse.select("trace_event", {"id": event_id}).to_pylist()
     letters = {letter.name: letter for letter in register.of_event(event_id)}
     steps: list[Step] = []
-    accepted_at = ledger.accepted_by_gateway(event_id)
-    if accepted_at is not None:
-        steps.append(Step(accepted_at, "accepted by the gateway", "acknowledged by Kafka before the answer"))
+    accepted = ledger.accepted_by_gateway(event_id)
+    if accepted is not None:
+        steps += _accepted_steps(accepted, ledger, is_loaded=bool(rows))
     for row in rows:
         topic = row["batch_id"].rsplit(":", 2)[0]
         place = f"{topic}:{row['kafka_partition']}:{row['kafka_offset']}"
@@ -81,7 +81,7 @@ def trace_event(event_id: str, ledger: Ledger, register: LetterReading, warehous
     for letter in letters.values():
         steps += _letter_steps(letter, register)
     ordered = sorted(steps, key=lambda step: step.at or datetime.max.replace(tzinfo=UTC))
-    return Trace(event_id, _verdict(rows, list(letters.values()), accepted_at), tuple(ordered))
+    return Trace(event_id, _verdict(rows, list(letters.values()), accepted), tuple(ordered))
 
 
 def _batch(ledger: Ledger, batch_id: str) -> Batch | None:
@@ -89,6 +89,21 @@ def _batch(ledger: Ledger, batch_id: str) -> Batch | None:
         return ledger.batch(batch_id)
     except PermanentError:
         return None  # rows of a batch that the ledger lost: what the row itself says is told
+
+
+def _accepted_steps(accepted: Acceptance, ledger: Ledger, *, is_loaded: bool) -> Iterator[Step]:
+    if accepted.topic is None or accepted.partition is None or accepted.offset is None:
+        yield Step(accepted.created_at, "accepted by the gateway", "acknowledged by Kafka before the answer")
+        return
+    place = f"{accepted.topic}:{accepted.partition}:{accepted.offset}"
+    yield Step(accepted.created_at, "accepted by the gateway", f"acknowledged by Kafka: {place}")
+    if is_loaded:
+        return  # its row tells the rest
+    batch = ledger.batch_at(accepted.topic, accepted.partition, accepted.offset)
+    if batch is not None:
+        yield Step(batch.planned_at, "planned", f"batch {batch.batch_id}, {batch.state.value}")
+        if batch.raw_key:
+            yield Step(batch.landed_at, "landed", batch.raw_key)
 
 
 def _row_steps(row: dict[str, Any], place: str, batch: Batch | None) -> Iterator[Step]:
@@ -132,7 +147,7 @@ def _letter_steps(letter: Letter, register: LetterReading) -> Iterator[Step]:
         )
 
 
-def _verdict(rows: list[dict[str, Any]], letters: list[Letter], accepted_at: datetime | None) -> str:
+def _verdict(rows: list[dict[str, Any]], letters: list[Letter], accepted: Acceptance | None) -> str:
     valid = [row for row in rows if row["status"] == "valid"]
     if valid:
         row = valid[0]
@@ -142,7 +157,7 @@ def _verdict(rows: list[dict[str, Any]], letters: list[Letter], accepted_at: dat
         return f"a dead letter, {letters[-1].state.value}: {letters[-1].reason}"
     if rows:
         return f"rejected: {rows[0]['error_code']}"
-    if accepted_at is not None:
+    if accepted is not None:
         return "accepted, and not loaded yet: see wotr batches --unfinished"
     return (
         "unknown. It was never sent, or it is not loaded yet (wotr batches --unfinished), or its id could not be read: "

@@ -7,9 +7,9 @@ import pytest
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.events.repair import Transformation
-from wotr_pipeline.operations.trace import Trace, trace_event
 from wotr_pipeline.stores.dead_letter import LetterFilter
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.event_trace import Trace, trace_event
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, epoch_event, send
