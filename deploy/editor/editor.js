@@ -17,8 +17,8 @@ const KEYWORDS =
   "following for format from full global group grouping having if ilike in inner interpolate intersect interval into is " +
   "join last leading left like limit materialized natural not null nulls offset on or order outer over paste partition " +
   "preceding prewhere qualify range recursive replace right rollup row rows sample select semi sets show step tables then " +
-  "ties to totals trailing true unbounded union using values view when where window with cube day hour minute month " +
-  "quarter second week year and apply date exclude except";
+  "ties to totals trailing true unbounded union using values view when where window with cube " +
+  "and apply";
 const TYPES =
   "array bool date date32 datetime datetime64 decimal decimal128 decimal256 decimal32 decimal64 dynamic enum enum16 enum8 " +
   "fixedstring float32 float64 int128 int16 int256 int32 int64 int8 ipv4 ipv6 json lowcardinality map nested nothing " +
