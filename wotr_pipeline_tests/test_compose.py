@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from wotr_pipeline.config import PROJECT_ROOT, Settings
+from wotr_pipeline.servers.clickhouse_front.access import READER_SETTINGS, READER_SYSTEM_TABLES
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 DAGSTERS_OWN = {"DAGSTER_POSTGRES_DB", "DAGSTER_HOME"}
@@ -148,6 +149,22 @@ def test_the_user_of_the_pipeline_is_one_that_the_database_server_has(compose: d
     assert users is not None
     there = {user.tag for user in users if not user.get("remove")}
     assert compose["services"]["dagster-code"]["environment"]["CLICKHOUSE_USER"] in there
+
+
+def test_the_server_holds_the_reader_to_what_the_embedded_front_does() -> None:
+    root = ElementTree.parse(PROJECT_ROOT / "deploy" / "clickhouse" / "users.xml").getroot()
+    reader = root.find("users/wotr_reader")
+    profile = root.find(f"profiles/{root.findtext('users/wotr_reader/profile')}")
+    assert reader is not None
+    assert profile is not None
+    of_server = {setting.tag: setting.text for setting in profile}
+    # What only the embedded engine has is not known to a server.
+    of_front = {name: value for name, value in READER_SETTINGS.items() if "python" not in name}
+    assert of_front.items() <= of_server.items()
+    grants = {query.text for query in reader.iterfind("grants/query")}
+    tables = {f"GRANT SELECT ON system.{table}" for table in READER_SYSTEM_TABLES}
+    assert grants == {"GRANT SELECT ON wotr.*"} | tables
+    assert reader.find("access_management") is None
 
 
 def test_the_webserver_and_the_daemon_look_for_the_code_server_where_it_listens(

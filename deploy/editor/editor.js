@@ -17,8 +17,8 @@ const KEYWORDS =
   "following for format from full global group grouping having if ilike in inner interpolate intersect interval into is " +
   "join last leading left like limit materialized natural not null nulls offset on or order outer over paste partition " +
   "preceding prewhere qualify range recursive replace right rollup row rows sample select semi sets show step tables then " +
-  "ties to totals trailing true unbounded union using values view when where window with cube day hour minute month " +
-  "quarter second week year and apply date exclude except";
+  "ties to totals trailing true unbounded union using values view when where window with cube " +
+  "and apply";
 const TYPES =
   "array bool date date32 datetime datetime64 decimal decimal128 decimal256 decimal32 decimal64 dynamic enum enum16 enum8 " +
   "fixedstring float32 float64 int128 int16 int256 int32 int64 int8 ipv4 ipv6 json lowcardinality map nested nothing " +
@@ -77,6 +77,19 @@ const colours = HighlightStyle.define([
   { tag: [tags.lineComment, tags.blockComment], class: "tok-comment" },
 ]);
 
+// Text that is typed over a selection is replaced here: the browser would keep the colours of what it deletes, as inline
+// styles, which the page's policy blocks and reports.
+const typingOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { from, to, empty } = view.state.selection.main;
+    if (empty || event.inputType !== "insertText" || event.data == null || view.composing) return false;
+    const insert = () => view.state.update(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    event.preventDefault();
+    if (!view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, event.data, insert))) view.dispatch(insert());
+    return true;
+  },
+});
+
 // Puts the editor in the place of a textarea, which keeps the text for the form.
 export function mount(textarea, { nonce, label, onRun }) {
   const speech = new Compartment();
@@ -96,6 +109,7 @@ export function mount(textarea, { nonce, label, onRun }) {
       EditorView.lineWrapping,
       EditorState.tabSize.of(4),
       syntaxHighlighting(colours),
+      typingOver,
       placeholder("SELECT …"),
       speech.of(language([], [])),
       EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false", autocapitalize: "off" }),

@@ -19,6 +19,8 @@ MOST_BARS = 40
 MOST_POINTS = 1000
 X_LABELS = 6
 LABEL_CHARACTERS = 18
+LARGEST = 1e290
+"""Beyond it, the scale itself would be no number any more."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < LARGEST else None
 
 
 def _scale(values: Sequence[float | None]) -> tuple[list[float], float, float]:

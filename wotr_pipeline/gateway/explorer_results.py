@@ -24,6 +24,8 @@ MOST_KEPT_OF_ONE = 8
 KEPT_SECONDS = 900.0
 CELL_CHARACTERS = 160
 """Shown in the table; the whole value is behind a link."""
+NULL = "ᴺᵁᴸᴸ"
+"""How the engine writes it in this format."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,20 @@ class Result:
         """Bytes, roughly."""
         return len(self.statement) + sum(len(row) + 60 for row in self.rows.rows)
 
-    def values(self, page: int) -> list[list[str]]:
+    def values(self, page: int) -> list[list[str | None]]:
         """The rows of a page, whole."""
-        return [values_of(row) for row in self.rows.rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
+        nullable = ["Null" in column.type for column in self.columns]
+        return [
+            [
+                None if can_be_null and value == NULL else value
+                for value, can_be_null in zip(values_of(row), nullable, strict=True)
+            ]
+            for row in self.rows.rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
+        ]
 
     def cells(self, page: int) -> list[list[Cell]]:
         """The rows of a page, as they are shown."""
-        nullable = ["Null" in column.type for column in self.columns]
-        return [
-            [_cell(value, can_be_null) for value, can_be_null in zip(row, nullable, strict=True)]
-            for row in self.values(page)
-        ]
+        return [[_cell(value) for value in row] for row in self.values(page)]
 
     def first_row(self, page: int) -> int:
         """Number of the page's first row, from 1 on."""
@@ -115,7 +120,7 @@ class KeptResults:
             del self._kept[token]
 
 
-def _cell(value: str, can_be_null: bool) -> Cell:
-    if can_be_null and value == "ᴺᵁᴸᴸ":
+def _cell(value: str | None) -> Cell:
+    if value is None:
         return Cell("NULL", is_cut=False, is_null=True)
     return Cell(value[:CELL_CHARACTERS], is_cut=len(value) > CELL_CHARACTERS, is_null=False)

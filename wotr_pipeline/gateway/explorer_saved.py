@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from ..stores.errors import StoreError
 from ..stores.saved_queries import TITLE_CHARACTERS
-from .explorer import Person, json_of, short_body, statement_of, wants_json
+from .explorer_page import Person, json_of, short_body, statement_of, wants_json
 from .explorer_running import refusal
 from .problems import Problem
 from .services import services_of

@@ -169,8 +169,11 @@ class WarehouseReader:
     async def exported(
         self, statement: str, person: str, output_format: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The whole result in one of the engine's formats, piece by piece."""
-        async with self._slot(person), aclosing(self._bytes(statement, output_format)) as pieces:
+        """The whole result in one of the engine's formats, piece by piece; the engine has it all before the first."""
+        async with (
+            self._slot(person),
+            aclosing(self._bytes(statement, output_format, wait_end_of_query=1)) as pieces,
+        ):
             yield pieces
 
     @asynccontextmanager
@@ -192,13 +195,15 @@ class WarehouseReader:
             self._running[person] -= 1
             self._running += Counter()  # forget who runs nothing
 
-    async def _bytes(self, statement: str, output_format: str) -> AsyncGenerator[bytes, None]:
+    async def _bytes(
+        self, statement: str, output_format: str, **transport: int
+    ) -> AsyncGenerator[bytes, None]:
         client = await self._connected()
         tail = b""
         try:
             # Asked for in a header: a FORMAT behind the text would be lost in its last comment.
             stream = await client.raw_stream(
-                statement, transport_settings={"X-ClickHouse-Format": output_format}
+                statement, settings=transport, transport_settings={"X-ClickHouse-Format": output_format}
             )
             async with stream as pieces:
                 async for piece in pieces:
@@ -241,6 +246,9 @@ class WarehouseReader:
             found = re.search(r"Code: (\d+)\.", text)
             code = int(found.group(1)) if found else None
             symbol = (re.findall(r"\(([A-Z][A-Z0-9_]+)\)", text) or [None])[-1]
+        if code is None and isinstance(error, aiohttp.ClientPayloadError):
+            words = "The answer broke off after it had begun: ask for fewer rows, or take it as a file, which says why."
+            return StatementError(Verdict.WRONG, 0, "BROKEN_OFF", words)
         if code is None:
             return TransientError(f"ClickHouse did not answer a reader's query ({type(error).__name__}).")
         if code in _BUSY:

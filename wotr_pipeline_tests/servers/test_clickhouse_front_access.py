@@ -10,6 +10,7 @@ import requests
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from wotr_pipeline.servers.clickhouse_front.access import READER_SYSTEM_TABLES
 from wotr_pipeline_tests.servers.front import READER, WRITER, WRITER_PASSWORD, Front
 
 SECRET = "do not read me"
@@ -161,6 +162,16 @@ READS = (
     "SELECT * FROM icebergLocal('{directory}')",
     "SELECT aiGenerate('a', 'b')",
     "SELECT addressToLine(1)",
+    "SELECT logTrace('{path}')",
+    "SELECT * FROM merge('system', '^one$')",
+    "SELECT * FROM mergeTreeIndex('system', 'query_log')",
+    "SELECT * FROM system.named_collections",
+    "SELECT * FROM `system`.`named_collections`",
+    'SELECT * FROM system /**/ . /**/ "named_collections"',
+    "SELECT count() FROM view(SELECT * FROM system.processes)",
+    "WITH a AS (SELECT * FROM system.disks) SELECT * FROM a",
+    "SELECT 1 IN system.server_settings",
+    "SHOW PROCESSLIST",
 )
 
 
@@ -193,6 +204,35 @@ def test_the_reader_cannot_change_its_limits_by_address(front: Front, parameters
         requests.get(front.address, params=given, timeout=10),
     ):
         assert "(READONLY)" in answer.text
+
+
+def test_the_reader_reads_what_describes_the_data(reader: Client) -> None:
+    for table in sorted(READER_SYSTEM_TABLES - {"query_log"}):
+        reader.raw_query(f"SELECT * FROM system.{table} LIMIT 1")
+
+
+def test_the_reader_cannot_name_the_system_by_parameter_nor_by_the_requests_database(front: Front) -> None:
+    given = {"user": READER, "password": "another password"}
+    for parameters in (
+        {"query": "SELECT * FROM named_collections", "database": "system"},
+        {"query": "SELECT * FROM {d:Identifier}.named_collections", "param_d": "system"},
+        {"query": "SELECT * FROM {t:Identifier}", "param_t": "system.named_collections"},
+    ):
+        answer = requests.post(front.address, params=given | parameters, timeout=10)
+        assert answer.status_code == 403, answer.text
+        assert "wotr_objects" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("bomb", "limit"),
+    [
+        ("SELECT count() FROM numbers(3e9)", "TOO_MANY_ROWS"),
+        ("SELECT groupArray(repeat(toString(number), 100)) FROM numbers(1e8)", "MEMORY_LIMIT_EXCEEDED"),
+    ],
+)
+def test_what_a_query_of_the_reader_may_use_is_bounded(reader: Client, bomb: str, limit: str) -> None:
+    with pytest.raises(DatabaseError, match=limit):
+        reader.raw_query(bomb)
 
 
 def test_the_readers_results_are_bounded(reader: Client) -> None:

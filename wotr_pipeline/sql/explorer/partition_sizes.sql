@@ -5,8 +5,8 @@ SELECT
     partition,
     sum(rows) AS rows,
     count() AS parts,
-    sum(bytes_on_disk) AS bytes_on_disk,
-    formatReadableSize(sum(bytes_on_disk)) AS size
+    sum(bytes_on_disk) AS disk_bytes,
+    formatReadableSize(disk_bytes) AS size
 FROM system.parts
 WHERE active AND database = currentDatabase()
 GROUP BY table, partition
