@@ -24,7 +24,7 @@ endif
 .PHONY: help environment demo up down status ingest run-etl test browser observability-tools lint bench lock editor clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 environment: $(ENVIRONMENT) ## Make .venv from requirements.lock, if it is not up to date
 

@@ -11,7 +11,16 @@ import yaml
 
 from wotr_pipeline.config import PROJECT_ROOT, Settings
 
-from .configured import DASHBOARDS, OBSERVABILITY, alerts, expressions, metrics_of, tool, unknown
+from .configured import (
+    DASHBOARDS,
+    OBSERVABILITY,
+    PROMETHEUS_OWN,
+    alerts,
+    expressions,
+    metrics_of,
+    tool,
+    unknown,
+)
 
 SEVERITIES = {"P0": "incidents", "P1": "incidents", "P2": "platform-team", "P3": "platform-team"}
 OF_THE_RUNBOOK = {
@@ -66,6 +75,16 @@ def test_an_alert_leads_to_a_page_that_exists(alert: dict[str, Any]) -> None:
     assert file.is_file(), page
     assert not anchor or anchor in _anchors(file)
     assert page == "runbook/dead-letters.md" or alert["alert"] in file.read_text()
+
+
+def test_the_page_on_observability_has_every_alert_and_every_metric_that_is_asked_for() -> None:
+    page = (PROJECT_ROOT / "docs" / "observability.md").read_text()
+    for name, rule in alerts().items():
+        (row,) = (line for line in page.splitlines() if line.startswith("|") and f"[{name}](" in line)
+        assert row.startswith(f"| {rule['labels']['severity']} |"), name
+        assert f"({rule['annotations']['runbook_url'].partition('/docs/')[2]})" in row, name
+    for metric in {name for one in expressions() for name in metrics_of(one.query)} - PROMETHEUS_OWN:
+        assert metric.removesuffix("_bucket") in page or metric.startswith("process_"), metric
 
 
 def test_pages_of_the_runbook_lead_to_pages_that_exist() -> None:
