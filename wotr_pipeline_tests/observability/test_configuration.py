@@ -128,6 +128,38 @@ def test_receivers_tell_both_when_it_begins_and_when_it_is_over() -> None:
         assert slack["send_resolved"] is True
 
 
+@pytest.mark.parametrize(
+    ("status", "title"), [("firing", "P0: ServiceDown"), ("resolved", "Over: ServiceDown")]
+)
+def test_a_message_says_what_it_is_and_leads_to_the_runbook(status: str, title: str, tmp_path: Path) -> None:
+    alert = {
+        "status": status,
+        "annotations": {
+            "summary": "kafka is down",
+            "description": "First: look.",
+            "runbook_url": "https://page",
+        },
+        "startsAt": "2026-11-25T02:00:00Z",
+        "endsAt": "2026-11-25T03:00:00Z",
+    }
+    labels = {"alertname": "ServiceDown", "severity": "P0"}
+    data = tmp_path / "message.json"
+    data.write_text(json.dumps({"status": status, "commonLabels": labels, "alerts": [alert]}))
+
+    def said(part: str) -> str:
+        return _holds(
+            *("amtool", "template", "render", "--template.glob=alertmanager.tmpl", f"--template.data={data}"),
+            f'--template.text={{{{ template "wotr.{part}" . }}}}',
+        )
+
+    assert said("title") == title
+    assert said("runbook") == "https://page"
+    assert "kafka is down" in said("text")
+    if status == "firing":
+        assert "First: look." in said("text")
+        assert "<https://page|Runbook>" in said("text")
+
+
 def test_only_alerts_that_exist_are_held_back() -> None:
     configured = yaml.safe_load((OBSERVABILITY / "alertmanager.yml").read_text())
     matchers = [
