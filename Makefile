@@ -21,10 +21,10 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help environment demo up down status ingest run-etl test browser lint bench lock editor clean
+.PHONY: help environment demo up down status ingest run-etl test browser observability-tools lint bench lock editor clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 environment: $(ENVIRONMENT) ## Make .venv from requirements.lock, if it is not up to date
 
@@ -79,6 +79,17 @@ browser: ## Install Chromium for the browser tests where that is possible (Debia
 	else \
 	  echo "Chromium is missing and cannot be installed from here: the browser tests will be skipped." \
 	    "To run them, install it as root (Debian: apt-get install chromium)."; \
+	fi
+
+observability-tools: ## Install Prometheus and Alertmanager for the tests of observability/ (Debian, as root)
+	@if command -v promtool >/dev/null && command -v amtool >/dev/null; then \
+	  echo "Prometheus and Alertmanager are there: $$(command -v promtool) $$(command -v amtool)"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get install --yes --no-install-recommends prometheus prometheus-alertmanager \
+	    || { apt-get update && apt-get install --yes --no-install-recommends prometheus prometheus-alertmanager; }; \
+	else \
+	  echo "Prometheus is missing and cannot be installed from here: the tests of alerts will be skipped." \
+	    "To run them, install it as root (Debian: apt-get install prometheus prometheus-alertmanager)."; \
 	fi
 
 lint: $(ENVIRONMENT) ## Check style, format and types

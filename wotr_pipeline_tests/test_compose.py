@@ -17,7 +17,10 @@ DAGSTERS_OWN = {"DAGSTER_POSTGRES_DB", "DAGSTER_HOME"}
 """Variables of dagster.yaml and of Dagster itself, which Settings does not read."""
 
 STORES = {"redpanda", "minio", "postgres", "clickhouse"}
-PIPELINE = {"init", "dagster-code", "dagster-webserver", "dagster-daemon"}
+PIPELINE = {"init", "dagster-code", "dagster-webserver", "dagster-daemon", "gateway"}
+EYES = {"prometheus", "alertmanager", "grafana", "jaeger"}
+"""What watches the platform, and must come up when the platform does not."""
+MAY_BE_EMPTY = {"SLACK_WEBHOOK_URL"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-@pytest.fixture(params=sorted(STORES | PIPELINE))
+@pytest.fixture(params=sorted(STORES | PIPELINE | EYES))
 def service(request: pytest.FixtureRequest, compose: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = compose["services"][request.param] | {"name": request.param}
     return found
@@ -50,7 +53,7 @@ def test_it_follows_the_compose_specification() -> None:
 
 
 def test_it_holds_every_service_of_the_platform_and_no_untested_one(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == STORES | PIPELINE
+    assert set(compose["services"]) == STORES | PIPELINE | EYES
 
 
 def test_a_service_has_a_health_check_or_runs_once(service: dict[str, Any]) -> None:
@@ -78,7 +81,7 @@ def test_the_ports_are_the_ones_that_other_systems_know(compose: dict[str, Any])
     published = {
         int(port.split(":")[1]) for one in compose["services"].values() for port in one.get("ports", [])
     }
-    assert published == {9092, 9000, 9001, 5432, 8123, 3001}
+    assert published == {9092, 9000, 9001, 5432, 8123, 3001, 8000, 3000, 9090, 9093, 16686}
 
 
 def test_a_store_keeps_its_data_in_a_named_volume(compose: dict[str, Any]) -> None:
@@ -87,9 +90,9 @@ def test_a_store_keeps_its_data_in_a_named_volume(compose: dict[str, Any]) -> No
         assert mounted & set(compose["volumes"]), name
 
 
-def test_mounted_files_exist(service: dict[str, Any], compose: dict[str, Any]) -> None:
+def test_what_is_mounted_exists(service: dict[str, Any], compose: dict[str, Any]) -> None:
     sources = {volume.split(":")[0] for volume in service.get("volumes", [])} - set(compose["volumes"])
-    assert [source for source in sources if not (PROJECT_ROOT / source).is_file()] == []
+    assert [source for source in sources if not (PROJECT_ROOT / source).exists()] == []
 
 
 def test_a_service_waits_for_what_it_needs(service: dict[str, Any], compose: dict[str, Any]) -> None:
@@ -109,30 +112,68 @@ def test_the_pipeline_is_given_every_address_and_password(compose: dict[str, Any
     needed = {field.upper() for field in Settings.model_fields if field.startswith(stores)} | {
         "DAGSTER_POSTGRES_DB"
     }
+    of_the_explorer = {"CLICKHOUSE_READER_USER", "CLICKHOUSE_READER_PASSWORD"}
     for name in PIPELINE:
-        assert set(compose["services"][name]["environment"]) >= needed
+        given = set(compose["services"][name]["environment"])
+        assert given >= needed - (of_the_explorer if name != "gateway" else set())
 
 
 def test_the_settings_accept_what_the_pipeline_is_given(compose: dict[str, Any], tmp_path: Any) -> None:
-    given = compose["services"]["dagster-code"]["environment"]
-    Settings(
-        **{name.lower(): value for name, value in given.items() if name.lower() in Settings.model_fields}
-    )
+    for service in PIPELINE:
+        given = compose["services"][service]["environment"]
+        Settings(
+            **{
+                name.lower(): "of-24-characters-or-more-for-a-key" if value.startswith("${") else value
+                for name, value in given.items()
+                if name.lower() in Settings.model_fields
+            }
+        )
 
 
-def test_every_secret_is_required_and_named_in_the_example() -> None:
+def test_every_secret_is_required_and_named_in_the_example(compose: dict[str, Any]) -> None:
     substituted = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE.read_text())
     assert substituted
     assert all(rest.startswith(":?") for _, rest in substituted)
     example = dict(re.findall(r"^(\w+)=(.*)$", (PROJECT_ROOT / ".env.example").read_text(), re.MULTILINE))
-    assert example == {name: "" for name, _ in substituted}
+    in_files = {secret["environment"] for secret in compose["secrets"].values()}
+    assert in_files == MAY_BE_EMPTY
+    assert example == {name: "" for name, _ in substituted} | dict.fromkeys(in_files, "")
 
 
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for name, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|SECRET|ACCESS_KEY|ROOT_USER", name):
+            if re.search("PASSWORD|SECRET|ACCESS_KEY|API_KEYS|ROOT_USER", name):
                 assert value.startswith("${"), name
+
+
+def test_what_watches_waits_for_nothing_and_changes_no_file_of_ours(compose: dict[str, Any]) -> None:
+    for name in EYES:
+        service = compose["services"][name]
+        assert "depends_on" not in service, name
+        ours = [volume for volume in service.get("volumes", []) if volume.startswith("./")]
+        assert all(volume.endswith(":ro") for volume in ours), name
+
+
+def test_prometheus_and_the_tracers_look_where_the_services_listen(compose: dict[str, Any]) -> None:
+    configured = yaml.safe_load((PROJECT_ROOT / "observability" / "prometheus.yml").read_text())
+    targets = {
+        target
+        for job in configured["scrape_configs"]
+        for static in job["static_configs"]
+        for target in static["targets"]
+    }
+    assert targets == {"gateway:8000", "alertmanager:9093", "localhost:9090"}
+    for name in ("gateway", "dagster-code"):
+        environment = compose["services"][name]["environment"]
+        assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://jaeger:4318"
+
+
+def test_the_reader_of_the_explorer_is_one_that_the_database_server_has(compose: dict[str, Any]) -> None:
+    users = ElementTree.parse(PROJECT_ROOT / "deploy" / "clickhouse" / "users.xml").getroot().find("users")
+    assert users is not None
+    reader = compose["services"]["gateway"]["environment"]["CLICKHOUSE_READER_USER"]
+    assert users.find(reader) is not None
 
 
 def test_the_databases_server_is_told_of_every_variable_its_configuration_reads(
