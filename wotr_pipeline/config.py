@@ -112,6 +112,11 @@ class Settings(BaseSettings):
     wotr_dagster_url: HttpAddress = Field(
         "http://127.0.0.1:3001", description="http(s) address of Dagster's UI"
     )
+    wotr_dagster_api_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="http(s) address under which the gateway reaches Dagster's UI; empty: WOTR_DAGSTER_URL",
+    )
     wotr_grafana_url: HttpAddress = Field("http://127.0.0.1:3000", description="http(s) address of Grafana")
     wotr_jaeger_url: HttpAddress = Field("http://127.0.0.1:16686", description="http(s) address of Jaeger")
     otel_exporter_otlp_endpoint: str = Field(

@@ -83,6 +83,9 @@ class Metrics:
             ("reason",),
         )
         self._refused = {reason.value: refused.labels(reason.value) for reason in Reason}
+        for path in ("/ingest", "/ingest/batch"):
+            for status in ("500", "503"):
+                self._errors.labels("POST", path, status)  # a series that begins at 0 shows its first error
         self._known: dict[tuple[str, str, int], _Request] = {}
         self._ticks: deque[tuple[float, dict[str, list[float]]]] = deque()
 

@@ -90,7 +90,9 @@ class Platform:
             servers = [self._servers[name] for name in names]
             started: list[Server] = []
             try:
-                if not supervising:
+                if supervising:
+                    self._supervisor.learn()
+                else:
                     self._supervisor.start()
                 self.directory.write_environment()
                 for server in servers:

@@ -36,6 +36,10 @@ POLL_SECONDS = 0.1
 STOPPED_STATES = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
 
+class UnknownServerError(ServerError):
+    """The supervisord that runs was started by a version that did not have this server."""
+
+
 @dataclass(frozen=True)
 class ProcessState:
     """What supervisord says of one program."""
@@ -111,8 +115,18 @@ class Supervisor:
                     raise ServerError(f"{server.name} could not be stopped, not even killed.")
                 time.sleep(POLL_SECONDS)
 
+    def learn(self) -> None:
+        """Tell a supervisord that an earlier version started of the servers that it does not know."""
+        write_private(self._configuration, self._render())
+        ((added, _changed, _removed),) = self._call("reloadConfig")
+        for name in added:
+            self._call("addProcessGroup", name)
+
     def state(self, server: Server) -> ProcessState:
-        told = self._call("getProcessInfo", server.name)
+        try:
+            told = self._call("getProcessInfo", server.name)
+        except UnknownServerError:
+            return ProcessState("STOPPED", 0, None, False)
         since = datetime.fromtimestamp(told["start"], UTC) if told["pid"] else None
         return ProcessState(told["statename"], told["pid"], since, bool(told["start"]))
 
@@ -163,7 +177,8 @@ class Supervisor:
         try:
             return getattr(self._rpc(), method)(*arguments)
         except xmlrpc.client.Fault as fault:
-            raise ServerError(f"supervisord refused {method}{arguments}: {fault.faultString}") from None
+            kind = UnknownServerError if fault.faultCode == supervisor_xmlrpc.Faults.BAD_NAME else ServerError
+            raise kind(f"supervisord refused {method}{arguments}: {fault.faultString}") from None
         except (OSError, HTTPException) as error:
             raise ServerError(
                 f"supervisord of {self._directory.path} does not answer ({type(error).__name__}). "

@@ -40,7 +40,7 @@ class DagsterRuns:
     """Raises TransientError when Dagster is away, PermanentError when it refuses. Blocks: call it in a thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.wotr_dagster_url.rstrip("/")
+        self._url = (settings.wotr_dagster_api_url or settings.wotr_dagster_url).rstrip("/")
 
     def launch(self, job: str, config: Mapping[str, object], tags: Mapping[str, str]) -> str:
         """Ask for a run of a job; gives its id."""

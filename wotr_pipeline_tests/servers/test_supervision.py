@@ -46,3 +46,32 @@ def test_a_programs_log_is_rotated_and_takes_no_more_than_its_share_of_the_disk(
         assert max(path.stat().st_size for path in kept) <= LOG_BYTES + 128 * 1024
     finally:
         supervisor.shut_down()
+
+
+def test_a_supervisord_of_an_earlier_version_learns_of_a_server_that_is_new(tmp_path: Path) -> None:
+    directory = open_data_directory(tmp_path / "data")
+    known, new = (
+        Server(
+            name=name,
+            address="(no port)",
+            command=(sys.executable, "-c", "import time; time.sleep(600)"),
+            probe=lambda: None,
+            ports=(),
+        )
+        for name in ("known", "new")
+    )
+    Supervisor(directory, [known]).start()
+    supervisor = Supervisor(directory, [known, new])
+    try:
+        supervisor.start_server(known)
+        wait_until(lambda: supervisor.state(known).alive)
+        pid = supervisor.state(known).pid
+        assert not supervisor.state(new).alive
+        supervisor.stop_servers(new, known, new)
+        supervisor.start_server(known)
+        wait_until(lambda: supervisor.state(known).pid not in (0, pid))
+        supervisor.learn()
+        supervisor.start_server(new)
+        wait_until(lambda: supervisor.state(new).alive and supervisor.state(known).alive)
+    finally:
+        supervisor.shut_down()
