@@ -140,7 +140,9 @@ class Collector:
             ("daemon",),
         )
         self._collected = gauge(
-            "wotr_collected_timestamp_seconds", "When a source was last read for these metrics.", ("source",)
+            "wotr_collected_timestamp_seconds",
+            "When a source was last read for these metrics; if it never was, when the gateway started.",
+            ("source",),
         )
         self._ever = _Total("wotr_dlq_messages", "Dead letters that were ever entered into the register.")
         metrics.registry.register(self._ever)
@@ -157,6 +159,9 @@ class Collector:
         }
         if self._dagster.configured:
             sources["dagster"] = self._of_dagster
+        for name in sources:
+            # One that never answers must grow old too.
+            self._collected.labels(name).set_to_current_time()
         while True:
             await asyncio.gather(*(self._collect(name, source) for name, source in sources.items()))
             self._metrics.tick(time.monotonic())
@@ -171,6 +176,8 @@ class Collector:
             await source()
         except StoreError as error:
             _log.info("not collected", source=name, error=str(error))
+        except Exception:  # noqa: BLE001  (a fault in one source must not stop the statuses of all)
+            _log.exception("not collected", source=name)
         else:
             self._collected.labels(name).set_to_current_time()
 
