@@ -87,9 +87,6 @@ class Metrics:
             ("reason",),
         )
         self._refused = {reason.value: refused.labels(reason.value) for reason in Reason}
-        for path in ("/ingest", "/ingest/batch"):
-            for status in ("500", "503"):
-                self._errors.labels("POST", path, status)  # a series that begins at 0 shows its first error
         self._known: dict[tuple[str, str, int], _Request] = {}
         for method, route in _HOT:
             self._begin_errors(method, route)
