@@ -88,8 +88,8 @@ class KeyRing:
             if text
         ]
 
-    async def caller(self, text: str, *, look: bool = True) -> Caller | None:
-        """Whose key this is; None if it opens nothing. ``look``: an unknown one may be so new that it was not read yet."""
+    def known(self, text: str) -> Caller | None:
+        """Whose key this is, as far as it was read; None if it opens nothing."""
         digest = digest_of(text)
         found = None
         for known, caller in self._of_environment:  # all of them: the time taken tells nothing
@@ -98,11 +98,14 @@ class KeyRing:
         if found is not None:
             return found
         key_id = id_of(text)
-        if key_id is None:
-            return None
-        if look and key_id not in self._callers:
+        return None if key_id is None else self._valid(key_id, digest)
+
+    async def caller(self, text: str) -> Caller | None:
+        """Whose key this is; one that was never seen may be so new that it was not read yet."""
+        key_id = id_of(text)
+        if key_id is not None and key_id not in self._callers:
             await self.refresh(not_before=time.monotonic())
-        return self._valid(key_id, digest)
+        return self.known(text)
 
     def by_id(self, key_id: str) -> Caller | None:
         """The caller of a key that has signed in, if it is still valid."""
@@ -174,10 +177,12 @@ class Access:
         Raises:
             Problem: 401, 403, or 429 after too many vain tries from one address.
         """
-        guesses = not self._limiter.test(self._failures, "keys", _address(request))
-        caller = await self._by_key(request, look=not guesses)
-        if caller is None and guesses:
-            raise _too_many_guesses()
+        text = _key_of(request)
+        caller = self.keys.known(text) if text else None
+        if caller is None:
+            if not self._limiter.test(self._failures, "keys", _address(request)):
+                raise _too_many_guesses()
+            caller = await self.keys.caller(text) if text else None
         if caller is None:
             self._limiter.hit(self._failures, "keys", _address(request))
             raise Problem(401, MISSING, headers={"WWW-Authenticate": "ApiKey"})
@@ -264,18 +269,17 @@ class Access:
                 retry_after=int(stats.reset_time - time.time()) + 1,
             )
 
-    async def _by_key(self, request: Request, *, look: bool) -> Caller | None:
-        text = request.headers.get("x-api-key")
-        if text is None:
-            text = _key_of_authorization(request.headers.get("authorization", ""))
-        return await self.keys.caller(text.strip(), look=look) if text else None
-
     async def _check_csrf(self, request: Request, caller: Caller) -> None:
         given = request.headers.get(CSRF_HEADER)
         if given is None:
             given = str((await request.form()).get(CSRF_FIELD, ""))
         if not hmac.compare_digest(given.encode(), caller.csrf_token.encode()):
             raise Problem(403, "The form is out of date. Go back, load the page again, and repeat.")
+
+
+def _key_of(request: Request) -> str:
+    text = request.headers.get("x-api-key")
+    return (_key_of_authorization(request.headers.get("authorization", "")) if text is None else text).strip()
 
 
 def _key_of_authorization(header: str) -> str:

@@ -30,8 +30,9 @@ async def read_body(request: Request, seconds: float, limit: int, *types: str) -
     Raises:
         Problem: 415 another type, charset or encoding; 413 too long; 408 too slow; 400 the client went away.
     """
-    _check_type(request, types)
-    announced = request.headers.get("content-length", "")
+    headers: dict[bytes, bytes] = dict(request.scope["headers"])
+    _check_type(headers, types)
+    announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
         raise _too_long(limit)
     chunks: list[bytes] = []
@@ -107,14 +108,13 @@ def _has_too_many(body: bytes) -> bool:
     return False
 
 
-def _check_type(request: Request, types: tuple[str, ...]) -> None:
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.replace(" ", "").lower()
+def _check_type(headers: dict[bytes, bytes], types: tuple[str, ...]) -> None:
+    kind, _, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
     if kind.strip().lower() not in types:
         raise Problem(415, f"The Content-Type must be {' or '.join(types)}.")
-    if charset not in ("", "charset=utf-8", 'charset="utf-8"'):
+    if parameters.replace(" ", "").lower() not in ("", "charset=utf-8", 'charset="utf-8"'):
         raise Problem(415, "The charset must be UTF-8.")
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
         raise Problem(415, "The body must be sent without Content-Encoding.")
 
 

@@ -20,7 +20,7 @@ import structlog
 from .. import telemetry
 from ..logs import bind_request, unbind_request
 from .headers import Application, Message, Receive, Scope, Send
-from .routes import is_probe, route_of
+from .routes import ROUTE, is_probe, route_of
 
 HEADER = b"x-request-id"
 CLIENT_LEFT = 499
@@ -70,7 +70,9 @@ class RequestLog:
             unbind_request()
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        note = _log.warning if status >= 500 else _log.debug if is_probe(scope) else _log.info
+        # Thousands of accepted events a second are counted (``metrics.py``), not told one by one.
+        is_quiet = is_probe(scope) or (ROUTE in scope and status < 300)
+        note = _log.warning if status >= 500 else _log.debug if is_quiet else _log.info
         note(
             "request",
             method=scope["method"],

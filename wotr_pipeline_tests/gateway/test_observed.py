@@ -34,7 +34,7 @@ def headers_in_kafka(edge: Edge) -> list[bytes | None]:
         ]
 
 
-def test_an_event_is_one_line_of_the_log_one_span_and_one_record_that_names_it(
+def test_a_refusal_is_one_line_of_the_log_and_an_event_is_one_span_and_one_record_that_names_it(
     platform: Settings, servers: Platform, tmp_path: Path
 ) -> None:
     with collecting() as collector:
@@ -49,11 +49,11 @@ def test_an_event_is_one_line_of_the_log_one_span_and_one_record_that_names_it(
             headers = headers_in_kafka(edge)
             text = edge.log.read_text()
         lines = {line.get("request_id"): line for line in map(json.loads, text.splitlines())}
-        line = lines[answer.headers["x-request-id"]]
-        assert (line["event"], line["route"], line["status"]) == ("request", "/ingest", 202)
+        assert answer.headers["x-request-id"] not in lines, "accepted events are counted, not told one by one"
+        line = lines[refused.headers["x-request-id"]]
+        assert (line["event"], line["route"], line["status"]) == ("request", "/ingest", 422)
         assert line["trace_id"] == TRACE
         assert line["key_id"]
-        assert lines[refused.headers["x-request-id"]]["status"] == 422
         assert lines[unknown.headers["x-request-id"]]["route"] is None
         assert CONTENT not in text
         span, of_refused = [span for span in collector.spans if span.trace_id == TRACE]
