@@ -68,7 +68,9 @@ def registered_versions(settings: Settings) -> Registered:
     try:
         found = registry.versions(subject)
     except StoreError as error:
-        return Registered(packaged_versions(), f"the packaged versions, because {error}", reachable=False)
+        return Registered(
+            packaged_versions(), f"the packaged versions. {str(error).rstrip('.')}", reachable=False
+        )
     versions = []
     for one in found:
         try:

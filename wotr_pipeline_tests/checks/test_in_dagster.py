@@ -91,6 +91,7 @@ def test_standing_checks_run_without_a_partition(wired: dg.Definitions, loaded_h
         "no_gap_in_the_plan",
         "events_are_queryable_in_time",
         "columns_are_as_declared",
+        "producers_keep_registered_versions",
     }
     assert {name for name, evaluation in found.items() if not evaluation.passed} == set()
     loaded_hour.ledger.record_loss(loaded_hour.settings.kafka_topic, 0, 40, 49, HOUR, "retention")
