@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.data_directory import WANTED_PORTS
 from wotr_pipeline.servers.lifecycle import STORES, Platform
 from wotr_pipeline.servers.server import ServerError
 from wotr_pipeline.servers.supervision import MARK
@@ -49,8 +50,8 @@ def test_a_second_copy_runs_beside_the_first_and_goes_without_a_trace(
 ) -> None:
     own_platform.up(QUICK)
     mine, theirs = own_platform.directory.ports, servers.directory.ports
-    # The UI's port is settled when it starts: both would like the one that people know.
-    assert {mine[name] for name in mine.keys() - {"dagster_webserver"}}.isdisjoint(theirs.values())
+    # Ports that people know are settled at the start: both would like them.
+    assert {mine[name] for name in mine.keys() - WANTED_PORTS.keys()}.isdisjoint(theirs.values())
     assert set(own_platform.directory.secrets.values()).isdisjoint(servers.directory.secrets.values())
     assert {states(own_platform)[name] for name in QUICK} == {"ready"}
     # A new handle finds the same copy, with the ports and passwords it was given.

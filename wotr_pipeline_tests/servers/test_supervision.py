@@ -57,6 +57,7 @@ def test_a_supervisord_of_an_earlier_version_learns_of_a_server_that_is_new(tmp_
             command=(sys.executable, "-c", "import time; time.sleep(600)"),
             probe=lambda: None,
             ports=(),
+            stop_signal="KILL",
         )
         for name in ("known", "new")
     )
