@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 
 from wotr_pipeline.events.completion import completed
 from wotr_pipeline.events.rules import Accepted, judge
@@ -41,12 +41,14 @@ def test_a_member_that_is_there_twice_is_not_hidden_by_completing() -> None:
         assert not isinstance(made.verdict, Accepted)
 
 
+@settings(deadline=None)
 @given(well_formed() | odd() | damaged())
 def test_the_verdict_is_the_one_that_the_pipeline_gives_on_the_published_bytes(value: bytes) -> None:
     made = completed(value, lambda: "new-id", NOW)
     assert made.verdict == judge(made.text)
 
 
+@settings(deadline=None)
 @given(well_formed())
 def test_without_id_and_timestamp_a_good_event_is_good(value: bytes) -> None:
     event = orjson.loads(value)

@@ -3,7 +3,7 @@
 import json
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wotr_pipeline.events.explain import MOST_PROBLEMS, problems
@@ -68,6 +68,7 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["id", "timestamp", "payload", "x"]), _json),
     st.dictionaries(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.gateway.probes import Probes
+from wotr_pipeline.gateway.probes import NAMES, Probes
 from wotr_pipeline.gateway.shared_answer import DEAR, PATIENCE_SECONDS, SharedAnswer
 from wotr_pipeline.stores.errors import StoreError, TransientError
 from wotr_pipeline.stores.operations_log import OperationsLog
@@ -73,7 +73,7 @@ def test_a_store_that_accepts_and_never_answers_is_down_for_everyone_with_one_th
             for _ in range(5):
                 found = await asyncio.gather(*(probes.health() for _ in range(4)))
                 assert all(health.of(store).up is False for health in found)
-                asking = [thread for thread in threading.enumerate() if thread.name.startswith("ask ")]
+                asking = [thread for thread in threading.enumerate() if thread.name == f"ask {NAMES[store]}"]
                 assert len(asking) <= 1
 
         asyncio.run(ask_often())

@@ -95,11 +95,18 @@ def test_a_commit_is_seen_by_the_groups_lag_tools(settings: Settings) -> None:
 
 def test_a_commit_while_the_group_has_a_member_is_transient(settings: Settings) -> None:
     member = KafkaConsumer(
-        settings.kafka_topic, bootstrap_servers=settings.kafka_bootstrap, group_id=settings.kafka_group
+        settings.kafka_topic,
+        bootstrap_servers=settings.kafka_bootstrap,
+        group_id=settings.kafka_group,
+        metadata_max_age_ms=1000,  # a topic that it did not know at first is looked for again at once
     )
+
+    def is_member() -> bool:
+        member.poll(timeout_ms=100)
+        return bool(member.assignment())
+
     try:
-        while not member.assignment():
-            member.poll(timeout_ms=100)
+        wait_until(is_member)
         with KafkaOffsets(settings) as offsets, pytest.raises(TransientError, match=settings.kafka_group):
             offsets.commit(settings.kafka_topic, {0: 0})
     finally:
