@@ -13,8 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from .probes import Health
-from .services import Services, services_of
+from .services import services_of
 
 NEEDED_FOR_EVENTS = ("kafka", "postgres")
 NO_STORE = {"Cache-Control": "no-store"}
@@ -68,11 +67,6 @@ class Readiness(BaseModel):
     """What stands in the way."""
 
 
-async def health_of(services: Services) -> Health:
-    """The health of the stores, of now or of a second ago; never raises, and takes two seconds at most."""
-    return await services.probes.health()
-
-
 @router.get(
     "/health",
     response_model=HealthReport,
@@ -80,7 +74,7 @@ async def health_of(services: Services) -> Health:
 )
 async def health(request: Request) -> Response:
     """Whether every store of the platform answers and would do its work."""
-    found = await health_of(services_of(request))
+    found = await services_of(request).probes.health()
     report = HealthReport(
         status="healthy" if found.healthy else "unhealthy",
         details=HealthDetails(**{store.store: "up" if store.up else "down" for store in found.stores}),
@@ -103,7 +97,7 @@ async def live() -> Liveness:
 async def ready(request: Request) -> Response:
     """Whether events are taken now."""
     services = services_of(request)
-    found = await health_of(services)
+    found = await services.probes.health()
     reasons = {store: found.of(store).reason for store in NEEDED_FOR_EVENTS if not found.of(store).up}
     mode = services.mode
     if mode.refuses_events and mode.maintenance is not None:

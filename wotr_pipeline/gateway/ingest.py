@@ -8,6 +8,7 @@ and what OpenAPI says of them stands in ``openapi.py``.
 import asyncio
 import re
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -167,9 +168,7 @@ def _errors(verdict: Verdict) -> tuple[FieldProblem, ...]:
 
 
 def _errors_told(verdict: Verdict) -> list[dict[str, str]]:
-    return [
-        {"field": one.field, "reason": one.reason.value, "message": one.message} for one in verdict.problems
-    ]
+    return [asdict(error) for error in _errors(verdict)]
 
 
 def _not_acknowledged(**more: Any) -> Problem:

@@ -13,7 +13,6 @@ Belongs here: the hot path of that table. Does not belong here: reading it for p
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -33,7 +32,7 @@ GATHERED_SECONDS = 0.002
 """How long the first one waits for others: a statement costs as much for one as for ten."""
 
 _FIND = """
-    SELECT id, object_key, created_at, payload_size, topic, partition, "offset", content_hash
+    SELECT id, object_key, topic, partition, "offset", content_hash
     FROM ingest_meta WHERE id = ANY($1::text[])
 """
 _NOTE = """
@@ -52,8 +51,6 @@ class Seen:
 
     id: str
     object_key: str | None
-    created_at: datetime
-    payload_size: int
     position: Position | None
     """None for entries of another hand."""
     content_hash: int | None
@@ -108,8 +105,6 @@ class SeenIds:
             Seen(
                 row["id"],
                 row["object_key"],
-                row["created_at"],
-                row["payload_size"],
                 Position(row["topic"], row["partition"], row["offset"]) if row["topic"] is not None else None,
                 row["content_hash"],
             )
