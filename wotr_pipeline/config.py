@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -177,6 +177,57 @@ class Settings(BaseSettings):
     wotr_keep_actions_days: int = Field(
         730, ge=31, le=36_500, description="days that operators' actions are kept, 31 to 36500"
     )
+    wotr_backup_endpoint: str = Field(
+        "",
+        description="http(s)://host:port of the object store that keeps the backups; empty: MINIO_ENDPOINT",
+    )
+    wotr_backup_access_key: str = Field("", description="its S3 access key; empty: MINIO_ACCESS_KEY")
+    wotr_backup_secret_key: SecretStr = Field(
+        SecretStr(""), description="its S3 secret key; empty: MINIO_SECRET_KEY"
+    )
+    wotr_backup_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
+        "wotr-backups", description="an S3 bucket's name, another one than MINIO_BUCKET"
+    )
+    wotr_backup_signing_key: SecretStr = Field(
+        SecretStr(""),
+        description="signs the manifests of backups, 32 characters or more; keep it outside the platform",
+    )
+    wotr_backup_recipient: str = Field(
+        "",
+        pattern=r"^(age1[0-9a-z]{58})?$",
+        description="age recipient (age1…) for whom backups are encrypted; empty: not encrypted",
+    )
+    wotr_backup_identity: SecretStr = Field(
+        SecretStr(""),
+        description="age identity (AGE-SECRET-KEY-1…) that opens encrypted backups; drills and restores need it",
+    )
+    wotr_backup_full_every: int = Field(
+        4, ge=1, le=52, description="every how many ClickHouse backups one is full, 1 to 52"
+    )
+    wotr_keep_backups_daily: int = Field(
+        7, ge=1, le=366, description="days of which the newest backup is kept, 1 to 366"
+    )
+    wotr_keep_backups_weekly: int = Field(
+        5, ge=0, le=520, description="weeks of which the newest backup is kept, 0 to 520"
+    )
+    wotr_keep_backups_monthly: int = Field(
+        12, ge=0, le=120, description="months of which the newest backup is kept, 0 to 120"
+    )
+    slack_bot_token: SecretStr = Field(
+        SecretStr(""), description="bot token of the Slack app (xoxb-…, scope chat:write); empty: no notices"
+    )
+    wotr_slack_channel: str = Field(
+        "#platform-team", pattern=r"^[#CG]\S{1,80}$", description="channel for what is planned and done"
+    )
+    wotr_slack_incidents_channel: str = Field(
+        "#incidents", pattern=r"^[#CG]\S{1,80}$", description="channel for what went wrong"
+    )
+    wotr_slack_url: HttpAddress = Field(
+        "https://slack.com/api/", description="http(s) address of Slack's Web API"
+    )
+    wotr_watch_minutes: int = Field(
+        30, ge=0, le=120, description="minutes that are watched after a maintenance window, 0 to 120"
+    )
     wotr_first_hour: datetime = Field(
         datetime(2026, 1, 1, tzinfo=UTC),
         description="first hourly partition, ISO 8601 with a zone, on the hour",
@@ -186,9 +237,11 @@ class Settings(BaseSettings):
         description="http(s) address under which docs/ is published",
     )
 
-    @field_validator("minio_endpoint")
+    @field_validator("minio_endpoint", "wotr_backup_endpoint")
     @classmethod
-    def _endpoint_is_a_url(cls, value: str) -> str:
+    def _endpoint_is_a_url(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "wotr_backup_endpoint":
+            return value
         url = value if "://" in value else f"http://{value}"
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
@@ -203,9 +256,9 @@ class Settings(BaseSettings):
             raise ValueError("a key is too short, or holds other characters than A-Z a-z 0-9 _ -")
         return SecretStr(",".join(keys))
 
-    @field_validator("wotr_session_secret")
+    @field_validator("wotr_session_secret", "wotr_backup_signing_key")
     @classmethod
-    def _session_secret_is_strong(cls, value: SecretStr) -> SecretStr:
+    def _secret_is_strong(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value()) < 32:
             raise ValueError("must have 32 characters or more")
         return value

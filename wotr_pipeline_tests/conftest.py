@@ -136,6 +136,7 @@ def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
         kafka_dlq_topic=f"{name}-dlq",
         kafka_group=f"{name}-group",
         minio_bucket=f"{name}-bucket",
+        wotr_backup_bucket=f"{name}-backups",
         postgres_db=name,
         clickhouse_db=name,
         **changed,

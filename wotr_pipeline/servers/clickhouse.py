@@ -24,6 +24,12 @@ ENGINE_CONFIGURATION = """\
             <access_key_id>{access_key}</access_key_id>
             <secret_access_key>{secret_key}</secret_access_key>
         </wotr_objects>
+        <!-- What BACKUP and RESTORE call the store of the backups. -->
+        <wotr_backups>
+            <url>{url}</url>
+            <access_key_id>{access_key}</access_key_id>
+            <secret_access_key>{secret_key}</secret_access_key>
+        </wotr_backups>
     </named_collections>
     <query_log>
         <database>system</database>

@@ -52,6 +52,7 @@ SECRET_NAMES = (
     "clickhouse_reader",
     "api_key",
     "session",
+    "backup_signing",
 )
 REMEMBERED = "servers.json"
 WANTED_PORTS = {"dagster_webserver": 3001, "gateway": 8000}
@@ -126,6 +127,8 @@ class DataDirectory:
             "WOTR_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}",
             "WOTR_SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{self.ports['gateway']}/registry",
             "WOTR_SESSION_SECRET": self.secrets["session"],
+            "WOTR_BACKUP_BUCKET": "wotr-backups",
+            "WOTR_BACKUP_SIGNING_KEY": self.secrets["backup_signing"],
             "WOTR_DAGSTER_URL": f"http://127.0.0.1:{self.ports['dagster_webserver']}",
             "DAGSTER_HOME": str(self.path / "dagster"),
             "DAGSTER_CODE_PORT": str(self.ports["dagster_code"]),

@@ -91,14 +91,3 @@ maintenance_modes = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("until", _moment),
 )
-backups = sa.Table(
-    "backups",
-    metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("store", sa.Text, nullable=False),
-    sa.Column("taken_at", _moment, nullable=False),
-    sa.Column("location", sa.Text, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("verified_at", _moment),
-    sa.Column("restore_seconds", sa.Double),
-)

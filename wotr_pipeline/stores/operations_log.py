@@ -11,8 +11,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..config import Settings
-from .gateway_tables import backups, maintenance_modes, operator_actions
+from .gateway_tables import maintenance_modes, operator_actions
 from .ledger_database import connect, translated
+from .operations_tables import backups
 
 
 @dataclass(frozen=True)

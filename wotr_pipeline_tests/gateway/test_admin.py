@@ -16,9 +16,9 @@ from wotr_pipeline.stores.api_keys import Scope
 from wotr_pipeline.stores.dead_letter import LetterState
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.dead_letter_tables import accesses
-from wotr_pipeline.stores.gateway_tables import backups
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.operations_log import Action, OperationsLog
+from wotr_pipeline.stores.operations_tables import backups
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.chaos.wire import wire_to
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, epoch_event, send
@@ -332,7 +332,9 @@ def test_the_newest_verified_backup_is_shown_and_one_that_was_never_restored_is_
     ]
     with connect(place.settings, "test").begin() as connection:
         for row in rows:
-            connection.execute(sa.insert(backups).values(taken_at=NOW, bytes=123_456, **row))
+            connection.execute(
+                sa.insert(backups).values(taken_at=NOW, bytes=123_456, backup_id=row["location"], **row)
+            )
     page = fresh(signed_in(place, Scope.READ), "/admin/", place="s3://verified")
     assert "s3://hope" not in page.text
     assert "PostgreSQL and ClickHouse have no verified backup" in page.text

@@ -24,19 +24,19 @@ def test_status_and_down_of_a_place_where_nothing_was_started_say_so(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_status_shows_every_server_and_fails_when_one_is_down(platform: Settings, servers: Platform) -> None:
-    path = servers.directory.path
+def test_status_shows_every_server_and_fails_when_one_is_down(own_platform: Platform) -> None:
+    path = own_platform.directory.path
+    own_platform.up(("postgres",))
     code, table = wotr(path, "status")
-    assert code == 0
-    assert f"{servers.pid('postgres')}" in table
-    servers.stop("postgres")
-    try:
-        code, table = wotr(path, "status")
-    finally:
-        servers.start("postgres")
+    assert code == 0, table
+    assert f"{own_platform.pid('postgres')}" in table
+    own_platform.stop("postgres")
+    code, table = wotr(path, "status")
     assert code == 3
     assert next(line for line in table.splitlines() if line.startswith("postgres")).split()[1] == "stopped"
-    assert wotr(path, "status")[0] == 0
+    own_platform.start("postgres")
+    code, table = wotr(path, "status")
+    assert code == 0, table
 
 
 def test_env_prints_secrets_only_when_asked(platform: Settings, servers: Platform) -> None:

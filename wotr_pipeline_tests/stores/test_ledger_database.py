@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import exc
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.stores import gateway_tables, schema_register  # noqa: F401  (their tables are in the metadata then)
+from wotr_pipeline.stores import gateway_tables, operations_tables, schema_register  # noqa: F401  (their tables are in the metadata then)
 from wotr_pipeline.stores.batch import Batch, BatchState, PlannedRange
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.ledger import Ledger, LedgerWriter, migrate
