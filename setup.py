@@ -34,6 +34,7 @@ SERVING_THE_PLATFORM = [
     "dagster-graphql>=1.13.27,<1.14",
     "fastapi>=0.165,<1",
     "fastavro>=1.13,<2",
+    "fsspec>=2026.9,<2027",
     "gql>=4.0,<5",
     "granian>=2.8.7,<3",
     "ijson>=3.4,<4",

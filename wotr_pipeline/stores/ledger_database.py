@@ -43,6 +43,7 @@ class LockClass(IntEnum):
     HOUR = 0x574F5405
     LETTERS = 0x574F5406
     SCHEMAS = 0x574F5407
+    LEASE = 0x574F5408
 
 
 _moment = sa.DateTime(timezone=True)

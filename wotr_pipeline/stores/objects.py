@@ -16,6 +16,7 @@ from typing import Any
 
 import s3fs
 from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.asyn import sync
 
 from ..config import Settings
 from .errors import PermanentError, TransientError
@@ -28,6 +29,7 @@ ATTEMPTS = 3
 PAGE_KEYS = 1000
 """What S3 allows for one page of a listing and for one request to delete."""
 
+_ACCESS = ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "BUCKET")
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _EXISTS = {"412", "PreconditionFailed"}
 _OURS_ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -36,12 +38,12 @@ _REFUSED = {
     "AccessDenied": "the credentials may not do this",
     "InvalidAccessKeyId": "the access key is unknown",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-    "NoSuchBucket": "there is no such bucket; create it, or mend MINIO_BUCKET",
-    "InvalidBucketName": "the bucket's name is not allowed; mend MINIO_BUCKET",
+    "NoSuchBucket": "there is no such bucket; create it, or mend the bucket's setting",
+    "InvalidBucketName": "the bucket's name is not allowed; mend the bucket's setting",
     "EntityTooLarge": "the object is larger than the store takes",
-    "MethodNotAllowed": "the server at MINIO_ENDPOINT does not speak S3",
-    "501": "the server at MINIO_ENDPOINT cannot do this",
-    "NotImplemented": "the server at MINIO_ENDPOINT cannot do this",
+    "MethodNotAllowed": "the server at that address does not speak S3",
+    "501": "the server at that address cannot do this",
+    "NotImplemented": "the server at that address cannot do this",
 }
 
 
@@ -53,6 +55,8 @@ class ObjectInfo:
     size: int
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    """Changes when the object does."""
 
 
 class ObjectStore:
@@ -62,8 +66,10 @@ class ObjectStore:
     it refuses.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, variables: str = "MINIO") -> None:
+        """``variables``: how the names of the settings begin, for what errors say."""
         self._settings = settings
+        self._variables = variables
         self._bucket = settings.minio_bucket
         self._filesystem = s3fs.S3FileSystem(
             key=settings.minio_access_key,
@@ -119,7 +125,9 @@ class ObjectStore:
             answer = self._call("head_object", key)
         except FileNotFoundError:
             return None
-        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], answer["Metadata"])
+        return ObjectInfo(
+            key, answer["ContentLength"], answer["LastModified"], answer["Metadata"], answer["ETag"]
+        )
 
     def get(self, key: str) -> bytes:
         """All bytes of an object.
@@ -138,13 +146,40 @@ class ObjectStore:
             raise PermanentError(f"There is no object {self.uri(key)}.") from None
         return data
 
+    def get_range(self, key: str, start: int, length: int, etag: str) -> bytes:
+        """``length`` bytes from ``start`` on of the version ``etag`` of an object.
+
+        Raises:
+            FileNotFoundError: that version is not there any more.
+        """
+
+        async def fetch() -> bytes:
+            answer = await self._filesystem._call_s3(
+                "get_object",
+                Bucket=self._bucket,
+                Key=key,
+                Range=f"bytes={start}-{start + length - 1}",
+                IfMatch=etag,
+            )
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+                return data
+
+        try:
+            data: bytes = self._waited(
+                lambda: sync(self._filesystem.loop, fetch, timeout=CALL_SECONDS), f"read {self.uri(key)}"
+            )
+        except FileExistsError:  # the same code as a refused condition of a put
+            raise FileNotFoundError(key) from None
+        return data
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose keys begin with ``prefix`` and come after ``after``, in the order of keys; page by page."""
         following: dict[str, str] = {"StartAfter": after} if after else {}
         while True:
             page = self._call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE_KEYS, **following)
             for entry in page.get("Contents", ()):
-                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"])
+                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"], etag=entry["ETag"])
             if not page.get("IsTruncated"):
                 return
             following = {"ContinuationToken": page["NextContinuationToken"]}
@@ -186,8 +221,8 @@ class ObjectStore:
             if code in _REFUSED or isinstance(error, PermissionError):
                 reason = _REFUSED.get(code, "the credentials may not do this")
                 raise PermanentError(
-                    f"{where} refused to {what}: {reason} ({code or type(error).__name__}). "
-                    "Check MINIO_ENDPOINT, MINIO_ACCESS_KEY, MINIO_SECRET_KEY and MINIO_BUCKET."
+                    f"{where} refused to {what}: {reason} ({code or type(error).__name__}). Check "
+                    f"{', '.join(f'{self._variables}_{name}' for name in _ACCESS)}."
                 ) from error
             raise TransientError(
                 f"{where} did not {what}: {code or type(error.__cause__ or error).__name__}. "

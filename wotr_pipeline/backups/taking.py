@@ -1,0 +1,98 @@
+"""One backup from its beginning to its end, under the lease of its store.
+
+Belongs here: the order: clear leftovers, copy, publish, register, drill. Does not belong here: the copying (one
+module a store), Dagster (``assets/backups.py``).
+
+A kill at any point leaves either no manifest, and then leftovers that the next run clears or goes on with; or a
+manifest without a verification, and then a backup that does not count until a drill has restored it.
+"""
+
+import logging
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..config import Settings
+from ..stores.backup_register import BackupRegister, RegisteredBackup
+from ..stores.leases import lease
+from .drill import drill_backup
+from .manifest import Manifest, Store, Verification
+from .repository import Repository, new_id
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A backup and what its drill found."""
+
+    manifest: Manifest
+    verification: Verification
+    location: str
+
+
+def lease_name(store: Store) -> str:
+    """The lease under which backups of a store are taken, drilled, restored and forgotten."""
+    return f"backup of {store}"
+
+
+def take_backup(settings: Settings, target: Target, holder: str, log: logging.Logger) -> Taken:
+    """Take a backup of now, then restore it into a scratch place and compare.
+
+    The verification may name a problem: then the backup stays, and does not count.
+
+    Raises:
+        LeaseTakenError: one is under way.
+        TransientError: a store is away; nothing looks like a backup, and the next run begins anew or goes on.
+        PermanentError: the settings are wrong, or a store refuses.
+    """
+    repository = Repository(settings)
+    with lease(settings, lease_name(target.store), holder) as held:
+        repository.prepare()
+        for gone in repository.clear_leftovers(target.store):
+            log.info("Cleared what was left of %s, which was never finished.", gone)
+        backup_id = new_id(target.store, datetime.now(UTC))
+        manifest = target.take(repository, backup_id, log)
+        held.check()
+        repository.publish(manifest)
+        register(settings, repository, manifest, None)
+        log.info(
+            "%s is taken: %d items, %d new bytes. Now it is restored.",
+            backup_id,
+            manifest.items,
+            manifest.bytes,
+        )
+        verification = drill_backup(repository, target, manifest, log)
+        held.check()
+        repository.confirm(target.store, verification)
+        register(settings, repository, manifest, verification)
+    return Taken(manifest, verification, repository.location(manifest))
+
+
+def register(
+    settings: Settings, repository: Repository, manifest: Manifest, verification: Verification | None
+) -> None:
+    """Let pages, metrics and alerts know of a backup."""
+    good = verification is not None and not verification.problem
+    row = RegisteredBackup(
+        manifest.backup_id,
+        manifest.store,
+        manifest.taken_at,
+        repository.location(manifest),
+        manifest.bytes,
+        manifest.base_id,
+        verification.at if verification and good else None,
+        verification.restore_seconds if verification and good else None,
+        verification.problem or None if verification else None,
+    )
+    with closing(BackupRegister(settings)) as entries:
+        entries.enter([row])
+
+
+def register_all(settings: Settings, repository: Repository, store: Store) -> list[Manifest]:
+    """Make the register say what the bucket does: after a disaster it knows nothing."""
+    manifests, _ = repository.manifests(store)
+    with closing(BackupRegister(settings)) as entries:
+        entries.keep_only(store, [manifest.backup_id for manifest in manifests])
+    for manifest in manifests:
+        register(settings, repository, manifest, repository.verification(store, manifest.backup_id))
+    return manifests

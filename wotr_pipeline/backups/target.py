@@ -1,0 +1,86 @@
+"""What a store offers to backups: the interface of ``minio``, ``postgres`` and ``clickhouse``.
+
+Belongs here: that interface and the types it speaks. Does not belong here: any store.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .manifest import Fact, Manifest, Store
+from .repository import Repository
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a backup is wanted; empty: all of it."""
+
+    table: str = ""
+    """``table`` of ClickHouse's database, ``database.schema.table`` or ``schema.table`` of PostgreSQL."""
+    partition: str = ""
+    """A partition of that table in ClickHouse, such as 202611."""
+    prefix: str = ""
+    """Prefix of the objects' keys."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is everything."""
+        return self == Selection()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did."""
+
+    place: str
+    """Bucket, or database (or databases), where it lies now."""
+    items: int
+    bytes: int
+    notes: tuple[str, ...] = ()
+    """Sentences for the operator: what was left alone, what is to be done next."""
+
+
+class Target(Protocol):
+    """One store. Every method may raise TransientError and PermanentError, and is safe to repeat after a kill."""
+
+    store: Store
+
+    def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
+        """Copy the state of now into the repository. The caller publishes the manifest, under the lease."""
+        ...
+
+    def plan(
+        self, repository: Repository, manifest: Manifest, selection: Selection, *, in_place: bool
+    ) -> list[str]:
+        """What a restore would do, a sentence each; changes nothing."""
+        ...
+
+    def restore(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        place: str,
+        selection: Selection,
+        log: logging.Logger,
+    ) -> Restored:
+        """Bring it back into the scratch place of that name, which is made, or emptied first."""
+        ...
+
+    def replace(
+        self, repository: Repository, manifest: Manifest, selection: Selection, log: logging.Logger
+    ) -> Restored:
+        """Bring it back in place of what is there. The caller has made sure that nobody writes."""
+        ...
+
+    def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:
+        """What the scratch place holds, every byte or column of it read, in the shape of ``manifest.facts``."""
+        ...
+
+    def discard(self, place: str) -> None:
+        """Remove a scratch place; fine if there is none."""
+        ...
+
+    def leftovers(self) -> Sequence[str]:
+        """Scratch places of drills that were killed."""
+        ...
