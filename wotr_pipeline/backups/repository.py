@@ -23,7 +23,7 @@ from .manifest import Manifest, Part, Signer, Store, StoredFile, Verification
 
 PART_BYTES = 32 * 1024**2
 """Most plain bytes of one object: what is held in memory at a time."""
-ID_TIME = "%Y%m%dT%H%M%SZ"
+ID_TIME = "%Y%m%dT%H%M%S"
 
 
 def backup_store(settings: Settings) -> ObjectStore:
@@ -53,7 +53,8 @@ def backup_store(settings: Settings) -> ObjectStore:
 
 def new_id(store: Store, taken_at: datetime) -> str:
     """A backup's name: sorts by time within its store."""
-    return f"{store}-{taken_at.astimezone(UTC):{ID_TIME}}"
+    moment = taken_at.astimezone(UTC)
+    return f"{store}-{moment:{ID_TIME}}{moment.microsecond // 1000:03d}Z"
 
 
 class Repository:

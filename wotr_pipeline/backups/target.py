@@ -11,6 +11,9 @@ from typing import Protocol
 from .manifest import Fact, Manifest, Store
 from .repository import Repository
 
+SCRATCH_PREFIX = "wotr-drill-"
+"""How the names of drills' scratch places begin: those and no others are ever discarded unasked."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -22,6 +25,8 @@ class Selection:
     """A partition of that table in ClickHouse, such as 202611."""
     prefix: str = ""
     """Prefix of the objects' keys."""
+    groups: tuple[str, ...] = ()
+    """Names of facts: only these; for drills of a store that ``drills_by_group``."""
 
     @property
     def whole(self) -> bool:
@@ -45,6 +50,8 @@ class Target(Protocol):
     """One store. Every method may raise TransientError and PermanentError, and is safe to repeat after a kill."""
 
     store: Store
+    drills_by_group: bool
+    """Whether a drill may leave out what is unchanged since an earlier one."""
 
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Copy the state of now into the repository. The caller publishes the manifest, under the lease."""
@@ -75,6 +82,10 @@ class Target(Protocol):
 
     def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:
         """What the scratch place holds, every byte or column of it read, in the shape of ``manifest.facts``."""
+        ...
+
+    def check_shared(self, repository: Repository, manifest: Manifest, groups: Sequence[str]) -> str:
+        """Whether what a drill leaves out is still whole in the repository: a sentence about what is not."""
         ...
 
     def discard(self, place: str) -> None:
