@@ -6,20 +6,14 @@ read (one module a store).
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ..stores.errors import PermanentError
+from .differences import differences
 from .manifest import Fact, Manifest, Verification
 from .repository import Repository
-from .target import SCRATCH_PREFIX, Selection, Target
-
-PROBLEMS_TOLD = 5
-
-
-def scratch_name(backup_id: str) -> str:
-    """The scratch place of a backup's drill."""
-    return f"{SCRATCH_PREFIX}{backup_id.lower()}"
+from .target import Selection, Target, scratch_place
 
 
 def drill_backup(
@@ -44,7 +38,7 @@ def drill_backup(
     for place in target.leftovers():
         log.info("Removed the scratch place %s of a drill that was killed.", place)
         target.discard(place)
-    place = scratch_name(manifest.backup_id)
+    place = scratch_place(manifest)
     items = size = 0
     began = time.monotonic()
     try:
@@ -69,25 +63,3 @@ def _unchanged(manifest: Manifest, verified: Sequence[Fact]) -> frozenset[Fact]:
     if unchanged and len(unchanged) == len(manifest.facts):
         unchanged.remove(min(unchanged, key=lambda fact: (fact.items, fact.name)))
     return frozenset(unchanged)
-
-
-def differences(expected: Iterable[Fact], found: Iterable[Fact]) -> str:
-    """What is not as the manifest says, in one sentence each, the first few of them; empty if nothing is."""
-    wanted = {(fact.name, fact.partition): fact for fact in expected}
-    there = {(fact.name, fact.partition): fact for fact in found}
-    told = []
-    for key in sorted(wanted.keys() | there.keys()):
-        want, have = wanted.get(key), there.get(key)
-        if want == have:
-            continue
-        name = " ".join(part for part in key if part)
-        if have is None:
-            told.append(f"{name} was not restored ({want.items if want else 0} items).")
-        elif want is None:
-            told.append(f"{name} was restored ({have.items} items) and is not in the manifest.")
-        elif want.items != have.items:
-            told.append(f"{name} has {have.items} items after the restore, {want.items} in the manifest.")
-        else:
-            told.append(f"{name} has all of its {want.items} items, with other content than in the manifest.")
-    more = f" And {len(told) - PROBLEMS_TOLD} more." if len(told) > PROBLEMS_TOLD else ""
-    return " ".join(told[:PROBLEMS_TOLD]) + more

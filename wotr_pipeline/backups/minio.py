@@ -42,7 +42,7 @@ from .object_index import (
 )
 from .progress import Progress
 from .repository import PART_BYTES, Repository
-from .target import SCRATCH_PREFIX, Restored, Selection
+from .target import Restored, Selection, scratch_prefix
 
 WORKERS = 4
 WINDOW = 64
@@ -196,9 +196,8 @@ class MinioTarget:
 
     def leftovers(self) -> Sequence[str]:
         """Scratch buckets of drills of this bucket."""
-        return [
-            name for name in self._objects.bucket_names() if name.startswith(f"{SCRATCH_PREFIX}{self.store}-")
-        ]
+        prefix = scratch_prefix(self.store, self._settings.minio_bucket)
+        return [name for name in self._objects.bucket_names() if name.startswith(prefix)]
 
     def _earlier(
         self, repository: Repository, opened: ExitStack, copy: "_Copy", log: logging.Logger

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import IO
 
 from ..config import Settings
 from ..stores.errors import PermanentError
@@ -80,7 +80,7 @@ class Repository:
 
     # Files
 
-    def write(self, store: Store, backup_id: str, name: str, source: BinaryIO) -> StoredFile:
+    def write(self, store: Store, backup_id: str, name: str, source: IO[bytes]) -> StoredFile:
         """Store what ``source`` yields, part by part, encrypted if there is a recipient."""
         parts: list[Part] = []
         while data := _read_part(source):
@@ -221,7 +221,7 @@ class Repository:
             self.objects.delete(page)
 
 
-def _read_part(source: BinaryIO) -> bytes:
+def _read_part(source: IO[bytes]) -> bytes:
     """``PART_BYTES``, or what is left: a pipe gives what it has."""
     pieces, missing = [], PART_BYTES
     while missing and (piece := source.read(missing)):

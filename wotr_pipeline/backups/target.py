@@ -3,6 +3,7 @@
 Belongs here: that interface and the types it speaks. Does not belong here: any store.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,17 @@ from .repository import Repository
 
 SCRATCH_PREFIX = "wotr-drill-"
 """How the names of drills' scratch places begin: those and no others are ever discarded unasked."""
+
+
+def scratch_prefix(store: Store, source: str) -> str:
+    """How the scratch places of one source's drills begin: several platforms may share a server."""
+    return f"{SCRATCH_PREFIX}{store}-{hashlib.sha256(source.encode()).hexdigest()[:8]}-"
+
+
+def scratch_place(manifest: Manifest) -> str:
+    """The scratch place of a backup's drill."""
+    moment = manifest.backup_id.rpartition("-")[2]
+    return f"{scratch_prefix(manifest.store, manifest.source)}{moment.lower()}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ def backed_up(ledger_space: Settings) -> Iterator[Settings]:
     """A ledger, an empty bucket and an empty bucket of backups, all of their own."""
     name = f"t{secrets.token_hex(5)}"
     settings = ledger_space.model_copy(
-        update={"minio_bucket": f"{name}-bucket", "wotr_backup_bucket": f"{name}-backups"}
+        update={
+            "minio_bucket": f"{name}-bucket",
+            "wotr_backup_bucket": f"{name}-backups",
+            "dagster_postgres_db": f"{ledger_space.postgres_db}_dagster",
+        }
     )
     ObjectStore(settings).ensure_bucket()
     yield settings
