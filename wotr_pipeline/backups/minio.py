@@ -67,6 +67,9 @@ class MinioTarget:
         self._settings = settings
         self._objects = ObjectStore(settings)
 
+    def prepare(self, repository: Repository) -> None:
+        """A killed run leaves nothing here."""
+
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Copy what no earlier backup has."""
         taken_at = datetime.now(UTC)

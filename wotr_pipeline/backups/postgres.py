@@ -43,6 +43,9 @@ class PostgresTarget:
         """The ledger's database: what this platform is known by."""
         return self._settings.postgres_db
 
+    def prepare(self, repository: Repository) -> None:
+        """A killed run leaves nothing here."""
+
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Dump each database; its facts are of the dump's own snapshot."""
         files: list[StoredFile] = []

@@ -50,6 +50,7 @@ def take_backup(settings: Settings, target: Target, holder: str, log: logging.Lo
     repository = Repository(settings)
     with lease(settings, lease_name(target.store), holder) as held:
         repository.prepare()
+        target.prepare(repository)
         for gone in repository.clear_leftovers(target.store):
             log.info("Cleared what was left of %s, which was never finished.", gone)
         backup_id = new_id(target.store, datetime.now(UTC))

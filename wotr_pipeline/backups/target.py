@@ -65,6 +65,10 @@ class Target(Protocol):
     drills_by_group: bool
     """Whether a drill may leave out what is unchanged since an earlier one."""
 
+    def prepare(self, repository: Repository) -> None:
+        """Wait for, or clear away, what a killed run has left in the store itself. The lease is held."""
+        ...
+
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Copy the state of now into the repository. The caller publishes the manifest, under the lease."""
         ...
