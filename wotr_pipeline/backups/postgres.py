@@ -11,10 +11,12 @@ database is replaced only while nobody is connected to it: a run cannot replace 
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 from ..config import Settings
 from ..stores.errors import PermanentError
+from ..stores.operations_log import OperationsLog
 from ..stores.postgres_server import PostgresServer, Snapshot
 from ..stores.postgres_tools import PostgresTools
 from .differences import differences
@@ -155,6 +157,8 @@ class PostgresTarget:
                 raise PermanentError(
                     f"{manifest.backup_id} does not restore, and nothing was replaced. {problem}"
                 )
+            if role == LEDGER:
+                self._begin_maintenance(beside, manifest)
             if database in self._server.databases():
                 before = f"{database[:40]}_before_{datetime.now(UTC):%Y%m%dt%H%M%S}"
                 self._server.rename(database, before)
@@ -162,6 +166,9 @@ class PostgresTarget:
             self._server.rename(beside, database)
             log.info("%s is restored in place.", database)
             items, size = items + sum(fact.items for fact in found), size + file.size
+        notes.append(
+            "Maintenance is on in what was restored. Next: wotr restore reconcile --apply, then wotr maintenance off."
+        )
         return Restored(self.source, items, size, tuple(notes))
 
     def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:
@@ -189,6 +196,14 @@ class PostgresTarget:
         prefix = scratch_prefix(self.store, self.source)
         found = [name for name in self._server.databases() if name.startswith(prefix)]
         return sorted({name.rpartition("-")[0] for name in found})
+
+    def _begin_maintenance(self, database: str, manifest: Manifest) -> None:
+        """Nothing shall be planned upon a restored ledger before somebody has reconciled it."""
+        operations = OperationsLog(self._settings.model_copy(update={"postgres_db": database}))
+        with closing(operations), suppress(PermanentError):  # a database of an older version knows no mode
+            operations.turn_maintenance(
+                True, "restore", f"restored from {manifest.backup_id}, not yet reconciled"
+            )
 
     def _databases(self) -> dict[str, str]:
         dagster = self._settings.dagster_postgres_db
