@@ -235,6 +235,13 @@ def _backups(seen: Overview) -> Iterator[Finding]:
             "Take one and let a restore drill verify it.",
             "admin.md#backups",
         )
+    for store in operations.failed_drills:
+        yield Finding(
+            Severity.TODAY,
+            f"{NAMES[store]}'s newest backup could not be restored, and does not count.",
+            "Read what the drill found in Dagster, mend it, and take a new one.",
+            "runbook/backups-missing.md",
+        )
     for store, backup in operations.backups.items():
         if seen.now - backup.taken_at > BACKUP_AGE[store]:
             yield Finding(
