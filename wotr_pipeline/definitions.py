@@ -13,7 +13,9 @@ import dagster as dg
 from wotr_pipeline.assets.curated import HOURLY, curated_assets
 from wotr_pipeline.assets.ingestion import ingestion_assets
 from wotr_pipeline.assets.open_dead_letters import open_dead_letters_asset
+from wotr_pipeline.assets.reports import report_assets
 from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
+from wotr_pipeline.automation.reports import report_schedules
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
@@ -64,8 +66,10 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=60,
     )
+    assets = [ingestion, *curated, open_dead_letters]
+    reported = {key for defined in (*assets, *checks) for key in defined.check_keys}
     return dg.Definitions(
-        assets=[ingestion, *curated, open_dead_letters],
+        assets=[*assets, *report_assets(settings, reported)],
         asset_checks=checks,
         jobs=[ingest_hour, triage, *dead_letter_jobs(settings), recovery_job(settings)],
         sensors=[
@@ -73,7 +77,7 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
             *dead_letter_sensors(settings, TRIAGE_JOB),
             automation,
         ],
-        schedules=standing_checks_schedule(settings, checks),
+        schedules=[*standing_checks_schedule(settings, checks), *report_schedules(settings)],
         resources={
             "ledger": Ledger(settings),
             "objects": ObjectStore(settings),
