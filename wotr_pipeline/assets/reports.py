@@ -61,7 +61,9 @@ def report_assets(settings: Settings, checks: Iterable[dg.AssetCheckKey]) -> lis
         _table_statistics(settings),
         _storage_forecast(settings),
         _source_costs(settings),
-        _quality_report(settings, sorted({*checks, dg.AssetCheckKey(dg.AssetKey(forecast.NAME), DISK_CHECK)})),
+        _quality_report(
+            settings, sorted({*checks, dg.AssetCheckKey(dg.AssetKey(forecast.NAME), DISK_CHECK)})
+        ),
     ]
 
 

@@ -11,7 +11,9 @@ from wotr_pipeline.operations.reports.charts import text_bars
 from wotr_pipeline.operations.reports.report import Chart, Kind, Report, Table, Value
 from wotr_pipeline.words import moment
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>|&~@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"[\\`*\[\]<>|&~@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.", re.IGNORECASE
+)
 """What would mark up the middle of a line; no line begins with a value of somebody else's."""
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
