@@ -1,5 +1,6 @@
 """The reports as Dagster makes and shows them: jobs, schedules, metadata, the check, files in the bucket."""
 
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -8,10 +9,10 @@ import dagster as dg
 import pytest
 
 from wotr_pipeline.assets.partitions import arrival_weeks, hour_key
-from wotr_pipeline.assets.reports import DISK_CHECK, disk_result, report_assets
+from wotr_pipeline.assets.reports import DAILY, DISK_CHECK, WEEKLY, disk_result, report_assets
 from wotr_pipeline.automation.reports import DAILY_JOB, WEEKLY_JOB, report_schedules
 from wotr_pipeline.checks.definitions import HOUR_JOB
-from wotr_pipeline.config import Settings
+from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.definitions import build_definitions
 from wotr_pipeline.operations.reports.forecast import DiskForecast
 from wotr_pipeline.stores.objects import ObjectStore
@@ -145,6 +146,11 @@ def test_every_morning_asks_for_the_day_before_and_every_monday_for_the_week_bef
     ):
         with dg.build_schedule_context(scheduled_execution_time=tick) as context:
             assert isinstance(schedule(context), dg.SkipReason)
+
+
+def test_every_report_and_its_check_has_a_paragraph_to_link_to() -> None:
+    headings = re.findall(r"^#+ (\w+)$", (PROJECT_ROOT / "docs" / "reports.md").read_text(), re.MULTILINE)
+    assert {*DAILY, *WEEKLY, DISK_CHECK} <= set(headings)
 
 
 def test_the_first_week_is_the_one_in_which_the_first_hour_lies() -> None:
