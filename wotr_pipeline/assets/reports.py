@@ -239,11 +239,11 @@ def _made(context: dg.AssetExecutionContext, objects: ObjectStore, make: Make) -
 def _standing(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> CheckStanding:
     asset = key.asset_key.to_user_string()
     record = instance.get_latest_asset_check_evaluation_record(key)
-    evaluation = record.evaluation if record else None
-    # A check that is planned, or whose run died, has an event too, of another type.
-    if record is None or not isinstance(evaluation, dg.AssetCheckEvaluation):
+    if record is None:
         return CheckStanding(key.name, asset, None, "", None, "")
-    at = datetime.fromtimestamp(record.create_timestamp, UTC)
-    return CheckStanding(
-        key.name, asset, evaluation.passed, evaluation.severity.value, at, evaluation.partition or ""
-    )
+    at, evaluation = datetime.fromtimestamp(record.create_timestamp, UTC), record.evaluation
+    # A check that is planned, or whose run died, has an event too, of another type.
+    if not isinstance(evaluation, dg.AssetCheckEvaluation):
+        return CheckStanding(key.name, asset, None, "", at, "")
+    severity, partition = evaluation.severity.value, evaluation.partition or ""
+    return CheckStanding(key.name, asset, evaluation.passed, severity, at, partition)

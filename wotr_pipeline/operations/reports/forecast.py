@@ -34,6 +34,8 @@ class DiskForecast:
     free: int | None
     days_left: float | None
     why: str
+    never: bool = False
+    """Whether it is known not to fill up."""
 
     @property
     def soon(self) -> bool:
@@ -86,7 +88,7 @@ def forecast_of_the_disk(used: Series, disk: Disk | None) -> DiskForecast:
         return DiskForecast(free, None, f"The disk was measured on {days}; {LEAST_DAYS} are needed.")
     left = through.days_until(free)
     if left is None:
-        return DiskForecast(free, None, "The disk does not fill up.")
+        return DiskForecast(free, None, "The disk does not fill up.", never=True)
     return DiskForecast(free, left, f"At this growth the disk is full in {plural(round(left), 'day')}.")
 
 
@@ -119,7 +121,7 @@ def _report(
                 for days in HORIZONS
             ),
             Figure("free on the disk", disk.free, Kind.BYTES),
-            Figure("days until the disk is full", disk.days_left, Kind.COUNT),
+            Figure("days until the disk is full", "does not fill up" if disk.never else disk.days_left),
         ),
         (
             Section("All stores", (_method(whole),), charts=_trend(every, whole)),

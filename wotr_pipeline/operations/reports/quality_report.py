@@ -36,7 +36,7 @@ SAME = 0.0005
 
 @dataclass(frozen=True)
 class CheckStanding:
-    """What a check said last. ``passed`` is None if it has not been looked at yet."""
+    """What a check said last. ``passed`` is None if it has not been looked at yet, or, with ``at``, is being looked at."""
 
     check: str
     asset: str
@@ -273,7 +273,7 @@ def _reasons(reasons: Sequence[Mapping[str, int]]) -> Table:
 def _checks(checks: Sequence[CheckStanding]) -> Table:
     def said(check: CheckStanding) -> str:
         if check.passed is None:
-            return "not looked at yet"
+            return "under way, or cut off" if check.at else "not looked at yet"
         return "passed" if check.passed else f"failed ({check.severity.lower()})"
 
     first = sorted(

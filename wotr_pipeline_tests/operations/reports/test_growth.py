@@ -78,6 +78,11 @@ def test_a_full_disk_has_no_day_left() -> None:
     assert (found.days_left, found.soon) == (0, True)
 
 
+def test_a_disk_that_is_used_less_each_day_does_not_fill_up() -> None:
+    found = forecast_of_the_disk(days(90.0, 80.0, 70.0), Disk(total=100, used=70, free=30))
+    assert (found.never, found.days_left, found.soon) == (True, None, False)
+
+
 def test_of_a_disk_elsewhere_nothing_is_known() -> None:
     found = forecast_of_the_disk(days(1, 2, 3), None)
     assert (found.free, found.days_left, found.soon) == (None, None, False)
