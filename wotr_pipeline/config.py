@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     postgres_password: SecretStr = Field(SecretStr(""), description="password of that role")
     postgres_db: Identifier = Field("wotr", description="database of the ledger")
 
+    dagster_postgres_db: Identifier = Field(
+        "dagster", description="database of Dagster's own storage, on the same server; backed up too"
+    )
+
     clickhouse_host: str = Field("127.0.0.1", min_length=1, description="host name or address")
     clickhouse_port: Port = Field(8123, description="1 to 65535, the HTTP port")
     clickhouse_user: str = Field("default", min_length=1, description="user that may write")

@@ -31,6 +31,11 @@ def arrival_weeks(settings: Settings) -> dg.WeeklyPartitionsDefinition:
     )
 
 
+def backup_weeks(settings: Settings) -> dg.WeeklyPartitionsDefinition:
+    """Weeks that begin on Saturday, the day before the maintenance window; the one that is running included."""
+    return dg.WeeklyPartitionsDefinition(start_date=settings.wotr_first_hour, day_offset=6, end_offset=1)
+
+
 def hour_key(hour: datetime) -> str:
     """The key of the hourly partition that starts at ``hour`` (aware)."""
     return hour.astimezone(UTC).strftime(HOUR_FORMAT)

@@ -6,7 +6,7 @@ Promise: a partition can be materialized again at any time; what cannot be known
 report holds an event's content.
 
 Belongs here: what Dagster sees of the reports. Does not belong here: the reports (``operations/reports/``), when they
-are made (``automation/reports.py``).
+are made (``automation/report_schedules.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import Protocol
 
 from ..config import Settings
 from ..stores.errors import PermanentError
@@ -23,7 +23,15 @@ from .manifest import Manifest, Part, Signer, Store, StoredFile, Verification
 
 PART_BYTES = 32 * 1024**2
 """Most plain bytes of one object: what is held in memory at a time."""
-ID_TIME = "%Y%m%dT%H%M%SZ"
+ID_TIME = "%Y%m%dT%H%M%S"
+
+
+class Readable(Protocol):
+    """What gives bytes until there are none."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        ...
 
 
 def backup_store(settings: Settings) -> ObjectStore:
@@ -53,7 +61,8 @@ def backup_store(settings: Settings) -> ObjectStore:
 
 def new_id(store: Store, taken_at: datetime) -> str:
     """A backup's name: sorts by time within its store."""
-    return f"{store}-{taken_at.astimezone(UTC):{ID_TIME}}"
+    moment = taken_at.astimezone(UTC)
+    return f"{store}-{moment:{ID_TIME}}{moment.microsecond // 1000:03d}Z"
 
 
 class Repository:
@@ -62,6 +71,7 @@ class Repository:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.objects = backup_store(settings)
+        self.bucket = settings.wotr_backup_bucket
         self.cipher = Cipher(settings)
         self._signer = Signer(settings)
 
@@ -79,7 +89,7 @@ class Repository:
 
     # Files
 
-    def write(self, store: Store, backup_id: str, name: str, source: BinaryIO) -> StoredFile:
+    def write(self, store: Store, backup_id: str, name: str, source: Readable) -> StoredFile:
         """Store what ``source`` yields, part by part, encrypted if there is a recipient."""
         parts: list[Part] = []
         while data := _read_part(source):
@@ -194,7 +204,7 @@ class Repository:
         """Remove a backup: first it ceases to be one, then its data goes. Contents shared with others stay."""
         self.objects.delete([_manifest_key(store, backup_id)])
         self.objects.delete([_verification_key(store, backup_id)])
-        self._clear(self.data_prefix(store, backup_id))
+        self.clear(self.data_prefix(store, backup_id))
 
     def clear_leftovers(self, store: Store) -> list[str]:
         """Remove the data of backups that were never finished, or not wholly forgotten; the lease must be held."""
@@ -204,12 +214,13 @@ class Repository:
         while found := next(iter(self.objects.list(prefix, after=last)), None):
             backup_id = found.key.removeprefix(prefix).split("/")[0]
             if backup_id not in known:
-                self._clear(f"{prefix}{backup_id}/")
+                self.clear(f"{prefix}{backup_id}/")
                 gone.append(backup_id)
             last = f"{prefix}{backup_id}/\U0010ffff"
         return gone
 
-    def _clear(self, prefix: str) -> None:
+    def clear(self, prefix: str) -> None:
+        """Remove every object below a prefix."""
         page: list[str] = []
         for found in self.objects.list(prefix):
             page.append(found.key)
@@ -220,7 +231,7 @@ class Repository:
             self.objects.delete(page)
 
 
-def _read_part(source: BinaryIO) -> bytes:
+def _read_part(source: Readable) -> bytes:
     """``PART_BYTES``, or what is left: a pipe gives what it has."""
     pieces, missing = [], PART_BYTES
     while missing and (piece := source.read(missing)):

@@ -8,15 +8,17 @@ manifest without a verification, and then a backup that does not count until a d
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..config import Settings
 from ..stores.backup_register import BackupRegister, RegisteredBackup
+from ..stores.errors import PermanentError
 from ..stores.leases import lease
 from .drill import drill_backup
-from .manifest import Manifest, Store, Verification
+from .manifest import Fact, Manifest, Store, Verification
 from .repository import Repository, new_id
 from .target import Target
 
@@ -48,6 +50,7 @@ def take_backup(settings: Settings, target: Target, holder: str, log: logging.Lo
     repository = Repository(settings)
     with lease(settings, lease_name(target.store), holder) as held:
         repository.prepare()
+        target.prepare(repository)
         for gone in repository.clear_leftovers(target.store):
             log.info("Cleared what was left of %s, which was never finished.", gone)
         backup_id = new_id(target.store, datetime.now(UTC))
@@ -61,11 +64,34 @@ def take_backup(settings: Settings, target: Target, holder: str, log: logging.Lo
             manifest.items,
             manifest.bytes,
         )
+        verified = _verified_facts(repository, target.store)
+        verification = drill_backup(repository, target, manifest, log, verified)
+        held.check()
+        repository.confirm(target.store, verification)
+        register(settings, repository, manifest, verification)
+    return Taken(manifest, verification, repository.location(manifest))
+
+
+def drill_newest(settings: Settings, target: Target, holder: str, log: logging.Logger) -> Taken:
+    """Restore the whole newest backup into a scratch place and compare: what ``take_backup`` ends with, by itself.
+
+    Raises as ``take_backup`` does; PermanentError too if there is no backup.
+    """
+    repository = Repository(settings)
+    with lease(settings, lease_name(target.store), holder) as held:
+        manifest = repository.newest(target.store)
         verification = drill_backup(repository, target, manifest, log)
         held.check()
         repository.confirm(target.store, verification)
         register(settings, repository, manifest, verification)
     return Taken(manifest, verification, repository.location(manifest))
+
+
+def _verified_facts(repository: Repository, store: Store) -> Sequence[Fact]:
+    try:
+        return repository.newest(store, verified=True).facts
+    except PermanentError:
+        return ()
 
 
 def register(

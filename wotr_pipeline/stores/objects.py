@@ -10,9 +10,10 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import IO, Any
 
 import s3fs
 from botocore.exceptions import BotoCoreError, ClientError
@@ -59,6 +60,14 @@ class ObjectInfo:
     """Changes when the object does."""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some bytes of an object, and the metadata of the whole."""
+
+    data: bytes
+    metadata: Mapping[str, str]
+
+
 class ObjectStore:
     """Objects of the settings' bucket. Safe to share between threads, but not with a forked child.
 
@@ -88,6 +97,12 @@ class ObjectStore:
         # The driver below retries already, with back-off; twice the same would multiply the waiting.
         self._filesystem.retries = 1
 
+    def in_bucket(self, name: str) -> "ObjectStore":
+        """Another bucket of the same store, through the same connections."""
+        other = copy(self)
+        other._bucket = name
+        return other
+
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self._bucket}/{key}"
@@ -100,6 +115,26 @@ class ObjectStore:
             # It may appear meanwhile: somebody else was quicker.
             with suppress(FileExistsError):
                 self._call("create_bucket")
+
+    def bucket_names(self) -> list[str]:
+        """Every bucket of the store that the credentials may see."""
+        answer = self._waited(
+            lambda: self._filesystem.call_s3("list_buckets", timeout=CALL_SECONDS), "list the buckets"
+        )
+        return [bucket["Name"] for bucket in answer.get("Buckets", ())]
+
+    def remove_bucket(self) -> None:
+        """Delete every object of the bucket, and the bucket; fine if there is none."""
+        with suppress(FileNotFoundError):
+            self._call("head_bucket")
+            page: list[str] = []
+            for found in self.list(""):
+                page.append(found.key)
+                if len(page) == PAGE_KEYS:
+                    self.delete(page)
+                    page.clear()
+            self.delete(page)
+            self._call("delete_bucket")
 
     def put(
         self,
@@ -131,6 +166,16 @@ class ObjectStore:
             return False
         return True
 
+    def put_file(self, key: str, file: IO[bytes], metadata: Mapping[str, str] | None = None) -> None:
+        """Write the whole of a seekable file as an object, as ``put`` does, without holding it in memory."""
+        digest = hashlib.md5(usedforsecurity=False)
+        file.seek(0)
+        while data := file.read(1024**2):
+            digest.update(data)
+        file.seek(0)
+        checksum = base64.b64encode(digest.digest()).decode()
+        self._call("put_object", key, Body=file, ContentMD5=checksum, Metadata=dict(metadata or {}))
+
     def head(self, key: str) -> ObjectInfo | None:
         """Size, time and metadata of an object, or None if there is none."""
         try:
@@ -158,32 +203,44 @@ class ObjectStore:
             raise PermanentError(f"There is no object {self.uri(key)}.") from None
         return data
 
-    def get_range(self, key: str, start: int, length: int, etag: str) -> bytes:
-        """``length`` bytes from ``start`` on of the version ``etag`` of an object.
+    def pieces(self, version: ObjectInfo, size: int) -> Iterator[Piece]:
+        """The bytes of that very version of an object, at most ``size`` at a time, at least one piece.
 
         Raises:
             FileNotFoundError: that version is not there any more.
         """
+        if not version.size:
+            found = self.head(version.key)
+            if found is None or found.etag != version.etag:
+                raise FileNotFoundError(version.key)
+            yield Piece(b"", found.metadata)
+        for start in range(0, version.size, size):
+            yield self._piece(version, start, min(start + size, version.size) - 1)
 
-        async def fetch() -> bytes:
+    def _piece(self, version: ObjectInfo, first: int, last: int) -> Piece:
+        async def fetch() -> Piece:
             answer = await self._filesystem._call_s3(
                 "get_object",
                 Bucket=self._bucket,
-                Key=key,
-                Range=f"bytes={start}-{start + length - 1}",
-                IfMatch=etag,
+                Key=version.key,
+                Range=f"bytes={first}-{last}",
+                IfMatch=version.etag,
             )
             async with answer["Body"] as body:
-                data: bytes = await body.read()
-                return data
+                return Piece(await body.read(), answer["Metadata"])
 
         try:
-            data: bytes = self._waited(
-                lambda: sync(self._filesystem.loop, fetch, timeout=CALL_SECONDS), f"read {self.uri(key)}"
+            piece: Piece = self._waited(
+                lambda: sync(self._filesystem.loop, fetch, timeout=CALL_SECONDS),
+                f"read {self.uri(version.key)}",
             )
-        except FileExistsError:  # the same code as a refused condition of a put
-            raise FileNotFoundError(key) from None
-        return data
+        except FileExistsError:  # the code of a condition that does not hold
+            raise FileNotFoundError(version.key) from None
+        if len(piece.data) != last - first + 1:
+            raise TransientError(
+                f"{self.uri(version.key)} was cut off while it was read. Reading again is safe."
+            )
+        return piece
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose keys begin with ``prefix`` and come after ``after``, in the order of keys; page by page."""

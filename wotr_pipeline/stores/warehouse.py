@@ -110,6 +110,13 @@ class Warehouse:
         """Run ``sql/<name>.sql`` for its effect. Raises as ``select`` does."""
         self._command(self.client, name, statement(name), parameters, settings)
 
+    def run_built(self, name: str, text: str) -> None:
+        """Run a statement that had to be built, for the engine takes no parameters there. Raises as ``select``.
+
+        Whoever builds it quotes every name and path; ``name`` says what it does.
+        """
+        self._command(self.client, name, text, None, {})
+
     def create_as(
         self,
         table: str,

@@ -10,7 +10,7 @@ import pytest
 
 from wotr_pipeline.assets.partitions import arrival_weeks, hour_key
 from wotr_pipeline.assets.reports import DAILY, DISK_CHECK, WEEKLY, disk_result, report_assets
-from wotr_pipeline.automation.reports import DAILY_JOB, WEEKLY_JOB, report_schedules
+from wotr_pipeline.automation.report_schedules import DAILY_JOB, WEEKLY_JOB, report_schedules
 from wotr_pipeline.checks.definitions import HOUR_JOB
 from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.definitions import build_definitions

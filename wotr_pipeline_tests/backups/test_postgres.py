@@ -1,0 +1,278 @@
+"""The backup of PostgreSQL: one moment of each database, restored and compared row by row."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyrage
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.postgres import PostgresTarget
+from wotr_pipeline.backups.repository import Repository
+from wotr_pipeline.backups.taking import Taken, drill_newest, take_backup
+from wotr_pipeline.backups.target import Selection, scratch_prefix
+from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline.stores.postgres_server import PostgresServer
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
+from wotr_pipeline_tests.conftest import environment_of
+
+ODD = """
+CREATE TYPE mood AS ENUM ('calm', 'wild');
+CREATE SCHEMA "Odd names";
+CREATE TABLE "Odd names"."a table" (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bytes bytea, ranges int8multirange, document jsonb,
+    words text[], at timestamptz DEFAULT now(), mood mood, number double precision, doubled bigint GENERATED ALWAYS AS
+    (id * 2) STORED);
+INSERT INTO "Odd names"."a table" (bytes, ranges, document, words, mood, number)
+SELECT decode(md5(n::text), 'hex'), int8multirange(int8range(n, n + 5)), jsonb_build_object('ü', n, 'null', null),
+    ARRAY['a', NULL, E'line\\nbreak'], 'wild', CASE n % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN 0.1 END
+FROM generate_series(1, 500) AS n;
+CREATE TABLE empty (nothing text);
+"""
+
+
+@contextmanager
+def opened(settings: Settings, database: str = "") -> Iterator[sa.Connection]:
+    engine = connect(settings.model_copy(update={"postgres_db": database or settings.postgres_db}), "test")
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def filled(backed_up: Settings) -> Iterator[Settings]:
+    """A ledger with odd data beside its tables, and a second database in Dagster's place."""
+    server = PostgresServer(backed_up)
+    server.create(backed_up.dagster_postgres_db)
+    with opened(backed_up) as connection:
+        connection.execute(sa.text(ODD))
+    with opened(backed_up, backed_up.dagster_postgres_db) as connection:
+        connection.execute(sa.text("CREATE TABLE runs AS SELECT generate_series(1, 100) AS id"))
+    yield backed_up
+    for name in server.databases():
+        if name.startswith(backed_up.postgres_db) and name != backed_up.postgres_db:
+            server.drop(name)
+
+
+def take(settings: Settings) -> Taken:
+    return take_backup(settings, PostgresTarget(settings), "a test", LOG)
+
+
+def names(settings: Settings) -> set[str]:
+    mine = (settings.postgres_db, scratch_prefix(Store.POSTGRES, settings.postgres_db))
+    return {name for name in PostgresServer(settings).databases() if name.startswith(mine)}
+
+
+def test_both_databases_come_back_with_every_row_and_odd_value(filled: Settings) -> None:
+    before = names(filled)
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    assert taken.verification.items == taken.manifest.items
+    rows = {fact.name: fact.items for fact in taken.manifest.facts}
+    assert rows["ledger.Odd names.a table"] == 500
+    assert rows["ledger.public.empty"] == 0
+    assert rows["dagster.public.runs"] == 100
+    assert names(filled) == before
+
+
+def test_the_sums_see_a_changed_value_of_any_column(filled: Settings) -> None:
+    taken = take(filled)
+    target, place = PostgresTarget(filled), f"{filled.postgres_db}-scratch"
+    target.restore(Repository(filled), taken.manifest, place, Selection(), LOG)
+    assert list(target.facts(place, taken.manifest)) == list(taken.manifest.facts)
+    for change in ("number = 0.1000001", "bytes = NULL", "words = ARRAY['a', '', 'b']", "document = '{}'"):
+        with opened(filled, f"{place}-ledger") as connection:
+            connection.execute(sa.text(f'UPDATE "Odd names"."a table" SET {change} WHERE id = 4'))
+        assert list(target.facts(place, taken.manifest)) != list(taken.manifest.facts), change
+    target.discard(place)
+
+
+def test_rows_written_during_the_dump_are_either_in_it_or_not_and_the_sums_agree(filled: Settings) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with opened(filled) as connection:
+                connection.execute(sa.text("INSERT INTO empty VALUES ('x')"))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        taken = take(filled)
+    finally:
+        stop.set()
+        writer.join()
+    assert taken.verification.problem == ""
+
+
+def test_in_place_the_restored_database_takes_the_name_and_the_former_one_is_kept(filled: Settings) -> None:
+    taken = take(filled)
+    with opened(filled) as connection:
+        connection.execute(sa.text('DELETE FROM "Odd names"."a table"'))
+    held = connect(filled.model_copy(update={"postgres_db": filled.dagster_postgres_db}), "dagster webserver")
+    with held.connect() as connected:
+        connected.execute(sa.text("SELECT 1"))
+        done = PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+    held.dispose()
+    with opened(filled) as connection:
+        assert connection.scalar(sa.text('SELECT count(*) FROM "Odd names"."a table"')) == 500
+        connection.execute(sa.text('INSERT INTO "Odd names"."a table" (mood) VALUES (\'calm\')'))
+    (kept,) = (name for name in names(filled) if "_before_" in name)
+    assert any(kept in note for note in done.notes)
+    assert any(filled.dagster_postgres_db in note and "left as it is" in note for note in done.notes)
+    with opened(filled, kept) as connection:
+        assert connection.scalar(sa.text('SELECT count(*) FROM "Odd names"."a table"')) == 0
+
+
+def test_on_an_empty_server_both_databases_are_made(filled: Settings) -> None:
+    taken = take(filled)
+    server = PostgresServer(filled)
+    server.drop(filled.postgres_db)
+    server.drop(filled.dagster_postgres_db)
+    PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+    with opened(filled, filled.dagster_postgres_db) as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM runs")) == 100
+
+
+def test_one_table_comes_back_alone_into_a_scratch_place_and_never_in_place(filled: Settings) -> None:
+    taken = take(filled)
+    target, repository = PostgresTarget(filled), Repository(filled)
+    place = f"{filled.postgres_db}-scratch"
+    done = target.restore(repository, taken.manifest, place, Selection(table="dagster.public.runs"), LOG)
+    assert [fact.name for fact in target.facts(place, taken.manifest)] == ["dagster.public.runs"]
+    assert done.items == 100
+    target.discard(place)
+    with pytest.raises(PermanentError, match="restored whole"):
+        target.replace(repository, taken.manifest, Selection(table="public.empty"), LOG)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing", "cut", "other identity"])
+def test_a_damaged_dump_is_found_by_the_drill(filled: Settings, damage: str) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    sealed = filled
+    if damage == "other identity":
+        sealed = filled.model_copy(
+            update={
+                "wotr_backup_recipient": str(identity.to_public()),
+                "wotr_backup_identity": SecretStr(str(identity)),
+            }
+        )
+    taken = take(sealed)
+    assert taken.verification.problem == ""
+    store = Repository(sealed).objects
+    key = taken.manifest.file("ledger.dump").parts[0].key
+    if damage == "flipped":
+        flip_a_byte(store, key)
+    elif damage == "missing":
+        store.delete([key])
+    elif damage == "cut":
+        store.put(key, store.get(key)[:-1000])
+    else:
+        other = SecretStr(str(pyrage.x25519.Identity.generate()))
+        sealed = sealed.model_copy(update={"wotr_backup_identity": other})
+    found = drill_newest(sealed, PostgresTarget(sealed), "a test", LOG).verification
+    assert key in found.problem
+    assert not any(name.startswith("wotr-drill") for name in names(filled))
+
+
+def test_a_dump_that_fails_publishes_nothing_and_quotes_no_row(filled: Settings) -> None:
+    broken = """
+    CREATE FUNCTION refuse(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+        $$ BEGIN RETURN (value::int)::text; END $$;
+    CREATE TABLE broken (secret text, CONSTRAINT always CHECK (true));
+    INSERT INTO broken VALUES ('my secret');
+    ALTER TABLE broken OWNER TO CURRENT_USER;
+    """
+    with opened(filled) as connection:
+        connection.execute(sa.text(broken))
+        connection.execute(sa.text("REVOKE ALL ON broken FROM CURRENT_USER"))
+    with pytest.raises(PermanentError, match="permission denied for table broken") as told:
+        take(filled)
+    assert "secret" not in str(told.value).replace("my_secret", "")
+    assert Repository(filled).backup_ids(Store.POSTGRES) == []
+
+
+SCRIPT = """
+import logging, sys
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.postgres import PostgresTarget
+from wotr_pipeline.backups.repository import Repository
+from wotr_pipeline.backups.taking import take_backup
+from wotr_pipeline.backups.target import Selection
+from wotr_pipeline.config import load_settings
+settings = load_settings()
+target = PostgresTarget(settings)
+if sys.argv[1] == "take":
+    take_backup(settings, target, "a run that is killed", logging.getLogger())
+else:
+    rename = target._server.rename
+    def then_wait(database, to):
+        rename(database, to)
+        print("renamed", flush=True)
+        import time; time.sleep(600)
+    target._server.rename = then_wait
+    manifest = Repository(settings).newest(Store.POSTGRES)
+    target.replace(Repository(settings), manifest, Selection(), logging.getLogger())
+"""
+
+
+@pytest.mark.parametrize("there", ["postgres/data/", "postgres/manifests/"])
+def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for_long(
+    filled: Settings, tmp_path: Path, there: str
+) -> None:
+    repository = Repository(filled)
+    repository.prepare()
+    command = [sys.executable, "-c", SCRIPT, "take"]
+    with subprocess.Popen(
+        command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as run:
+        waiting = Retrying(
+            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
+        )
+        waiting(lambda: run.poll() is not None or next(repository.objects.list(there), None))
+        run.send_signal(signal.SIGKILL)
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    ids = repository.backup_ids(Store.POSTGRES)
+    for backup_id in ids:
+        assert repository.manifest(Store.POSTGRES, backup_id).items == taken.manifest.items
+    data = {found.key.split("/")[2] for found in repository.objects.list("postgres/data/")}
+    assert data == set(ids)
+    assert not any(name.startswith("wotr-drill") for name in names(filled))
+
+
+def test_a_restore_that_is_killed_between_the_two_renames_is_finished_by_the_next(
+    filled: Settings, tmp_path: Path
+) -> None:
+    taken = take(filled)
+    command = [sys.executable, "-c", SCRIPT, "replace"]
+    with subprocess.Popen(
+        command, env=environment_of(filled), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "renamed\n"
+        run.send_signal(signal.SIGKILL)
+    assert filled.postgres_db not in names(filled)
+    PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+    with opened(filled) as connection:
+        assert connection.scalar(sa.text('SELECT count(*) FROM "Odd names"."a table"')) == 500
+
+
+def test_no_password_is_in_the_bucket_of_the_backups(filled: Settings) -> None:
+    taken = take(filled)
+    repository = Repository(filled)
+    password = filled.postgres_password.get_secret_value().encode()
+    for file in taken.manifest.files:
+        assert all(password not in data and b"SCRAM" not in data for data in repository.read(file))
