@@ -13,9 +13,9 @@ from ..config import Settings
 from ..stores.batch import BatchState
 from ..stores.dead_letter import LetterState
 from ..stores.operations_log import STORES_WITH_BACKUPS
+from ..words import ago, minute, plural, seconds
 from .overview import Overview
 from .probes import NAMES
-from .words import ago, minute, plural, seconds
 
 FAILED_SHARE = 0.05
 """As the check ``few_rows_are_rejected`` has it."""
