@@ -24,7 +24,7 @@ from ..stores.dead_letter_register import DeadLetterRegister
 from ..stores.errors import StoreError
 from ..stores.kafka_offsets import KafkaOffsets
 from ..stores.ledger import Ledger
-from ..stores.operations_log import OperationsLog
+from ..stores.operations_log import STORES_WITH_BACKUPS, OperationsLog
 from .metrics import Metrics
 from .overview import Overviews
 from .probes import Probes
@@ -129,6 +129,16 @@ class Collector:
             "Moment whose state the newest verified backup of a store holds; absent: there is none.",
             ("store",),
         )
+        self._restore = gauge(
+            "wotr_backup_restore_seconds",
+            "How long the newest verified backup of a store took to restore (RTO).",
+            ("store",),
+        )
+        self._drill_failed = gauge(
+            "wotr_backup_drill_failed",
+            "1: the newest backup of a store could not be restored, or was not what it should be.",
+            ("store",),
+        )
         self._maintenance = gauge("wotr_maintenance_mode", "1: maintenance is on.")
         self._maintenance_ended = gauge(
             "wotr_maintenance_ended_timestamp_seconds", "When maintenance last ended; 0: never."
@@ -225,6 +235,9 @@ class Collector:
         self._maintenance.set(found.maintenance is not None and found.maintenance.enabled)
         for store, backup in found.backups.items():
             self._backup.labels(store).set(backup.taken_at.timestamp())
+            self._restore.labels(store).set(backup.restore_seconds or 0)
+        for store in STORES_WITH_BACKUPS:
+            self._drill_failed.labels(store).set(store in found.failed_drills)
         ended = (await self._ended.get()).value
         self._maintenance_ended.set(ended.timestamp() if ended else 0)
 

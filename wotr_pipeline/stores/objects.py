@@ -137,7 +137,13 @@ class ObjectStore:
             self._call("delete_bucket")
 
     def put(
-        self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, if_absent: bool = False
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        if_absent: bool = False,
+        content_type: str = "application/octet-stream",
     ) -> bool:
         """Write an object whole; the store verifies its MD5 before it appears.
 
@@ -148,7 +154,13 @@ class ObjectStore:
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         try:
             self._call(
-                "put_object", key, Body=data, ContentMD5=digest, Metadata=dict(metadata or {}), **condition
+                "put_object",
+                key,
+                Body=data,
+                ContentMD5=digest,
+                ContentType=content_type,
+                Metadata=dict(metadata or {}),
+                **condition,
             )
         except FileExistsError:
             return False
