@@ -169,8 +169,11 @@ class PostgresServer:
         made: list[str] = []
         refused: list[str] = []
         with self._administering("create the roles") as connection:
+            there = set(connection.scalars(sa.text("SELECT quote_ident(rolname) FROM pg_roles")))
             for statement in statements:
                 role = _ROLE.fullmatch(statement)
+                if role and role[1] in there:
+                    continue
                 about = role or any(
                     statement.startswith(f"ALTER ROLE {name} ")
                     or (
