@@ -75,6 +75,14 @@ class _DeadLetterCommands(_Later):
     module, name_there = "dead_letters.commands", "DLQ"
 
 
+class _RestoreCommands(_Later):
+    module, name_there = "restore.commands", "RESTORE"
+
+
+class _BackupCommands(_Later):
+    module, name_there = "restore.commands", "BACKUP"
+
+
 class _SchemaCommands(_Later):
     module, name_there = "schemas", "SCHEMA"
 
@@ -309,6 +317,16 @@ def init(data_dir: Path, partitions: int) -> None:
 def dlq(ctx: click.Context, who: str | None) -> None:
     """Dead letters: see, understand, repair and send them again."""
     ctx.obj = (ctx.obj, who or getpass.getuser())
+
+
+@main.group(cls=_RestoreCommands)
+def restore() -> None:
+    """Backups brought back: see them, plan, restore one store or the whole platform, reconcile."""
+
+
+@main.group(cls=_BackupCommands)
+def backup() -> None:
+    """Backups: take one now, see which there are, which go."""
 
 
 @main.group(cls=_SchemaCommands)

@@ -15,19 +15,21 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 from ..config import Settings
 from ..stores.errors import PermanentError
+from ..stores.operations_log import OperationsLog
 from ..stores.postgres_server import PostgresServer
 from ..stores.postgres_tools import PostgresTools
 from .differences import differences
 from .manifest import Fact, Manifest, Store, StoredFile
-from .postgres_facts import restored_facts, sequence_facts, table_facts, tables_of
+from .postgres_facts import restored_facts, sequence_facts, table_facts
+from .postgres_selection import DAGSTER, LEDGER, copying, selected
 from .repository import Repository
 from .target import Restored, Selection, scratch_prefix
 
-LEDGER, DAGSTER = "ledger", "dagster"
 GLOBALS_FILE = "globals.sql"
 BESIDE_PREFIX = "wotr-restoring-"
 """How the names of databases begin that are to take another's place: those are ours to drop."""
@@ -54,7 +56,7 @@ class PostgresTarget:
         """Remove what a killed restore in place has left beside."""
         del repository
         for database in self._server.databases():
-            if database in {self._beside(role) for role in (LEDGER, DAGSTER)}:
+            if database in {self.beside(role) for role in (LEDGER, DAGSTER)}:
                 self._server.drop(database)
 
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
@@ -105,8 +107,8 @@ class PostgresTarget:
                 ]
             return [
                 f"The table {schema}.{table} of {role} alone is restored, without indexes and triggers. To bring "
-                f"missing rows back: {_copying(f'<place>-{role}', self._name(manifest, role), schema, table)}"
-                for role, schema, table in _selected(manifest, selection)
+                f"missing rows back: {copying(f'<place>-{role}', self._name(manifest, role), schema, table)}"
+                for role, schema, table in selected(manifest, selection)
             ]
         self._refuse_table(selection)
         steps = []
@@ -137,7 +139,7 @@ class PostgresTarget:
         """Into ``<place>-ledger`` and ``<place>-dagster``."""
         size, notes = 0, []
         self._tools.check(self._server.major())
-        tables = {role: (schema, name) for role, schema, name in _selected(manifest, selection)}
+        tables = {role: (schema, name) for role, schema, name in selected(manifest, selection)}
         for role, file in _dumps(manifest):
             if tables and role not in tables:
                 continue
@@ -153,7 +155,7 @@ class PostgresTarget:
                 self._server.keep_only(database, schema, name)
                 notes.append(
                     f"To bring missing rows of {schema}.{name} back: "
-                    f"{_copying(database, self._name(manifest, role), schema, name)}"
+                    f"{copying(database, self._name(manifest, role), schema, name)}"
                 )
             else:
                 self._tools.restore(database, repository.read(file))
@@ -188,7 +190,7 @@ class PostgresTarget:
                     "gateway, then restore again."
                 )
                 continue
-            beside = self._beside(role)
+            beside = self.beside(role)
             self._empty(beside)
             self._tools.restore(beside, repository.read(file), owners=owners)
             self._server.analyze(beside)
@@ -200,6 +202,8 @@ class PostgresTarget:
                 raise PermanentError(
                     f"{manifest.backup_id} does not restore, and nothing was replaced. {problem}"
                 )
+            if role == LEDGER:
+                self._begin_maintenance(beside, manifest)
             before = f"{database[:40]}_before_{datetime.now(UTC):%Y%m%dt%H%M%S}"
             if self._server.take_name(beside, database, before, end_connections=role == LEDGER):
                 notes.append(
@@ -207,6 +211,9 @@ class PostgresTarget:
                 )
             log.info("%s is restored in place.", database)
             items, size = items + sum(fact.items for fact in found), size + file.size
+        notes.append(
+            "Maintenance is on in what was restored. Next: wotr restore reconcile --apply, then wotr maintenance off."
+        )
         return Restored(self.source, items, size, tuple(notes))
 
     def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:
@@ -235,6 +242,14 @@ class PostgresTarget:
         found = [name for name in self._server.databases() if name.startswith(prefix)]
         return sorted({name.rpartition("-")[0] for name in found})
 
+    def _begin_maintenance(self, database: str, manifest: Manifest) -> None:
+        """Nothing shall be planned upon a restored ledger before somebody has reconciled it."""
+        operations = OperationsLog(self._settings.model_copy(update={"postgres_db": database}))
+        with closing(operations), suppress(PermanentError):  # a database of an older version knows no mode
+            operations.turn_maintenance(
+                True, "restore", f"restored from {manifest.backup_id}, not yet reconciled"
+            )
+
     def _databases(self) -> dict[str, str]:
         dagster = self._settings.dagster_postgres_db
         return {LEDGER: self.source} | ({DAGSTER: dagster} if dagster not in ("", self.source) else {})
@@ -242,7 +257,8 @@ class PostgresTarget:
     def _name(self, manifest: Manifest, role: str) -> str:
         return manifest.details.get(f"database {role}", role)
 
-    def _beside(self, role: str) -> str:
+    def beside(self, role: str) -> str:
+        """Name of the database that is to take the place of another."""
         return f"{BESIDE_PREFIX}{hashlib.sha256(self.source.encode()).hexdigest()[:8]}-{role}"
 
     def _empty(self, database: str) -> None:
@@ -274,37 +290,6 @@ def _dumps(manifest: Manifest) -> Iterator[tuple[str, StoredFile]]:
         for file in manifest.files:
             if file.name == f"{role}.dump":
                 yield role, file
-
-
-def _selected(manifest: Manifest, selection: Selection) -> list[tuple[str, str, str]]:
-    """Role, schema and name of the table that is wanted; none if all are."""
-    if not selection.table:
-        return []
-    called = {role: {role, manifest.details.get(f"database {role}", role)} for role in (LEDGER, DAGSTER)}
-    *_, schema, name = ["public", *selection.table.split(".")]
-    database = selection.table.split(".")[0] if selection.table.count(".") > 1 else ""
-    found = [
-        (role, its_schema, its_name)
-        for role, its_schema, its_name in tables_of(manifest.facts)
-        if (its_schema, its_name) == (schema, name) and (not database or database in called[role])
-    ]
-    if not found:
-        raise PermanentError(
-            f"{manifest.backup_id} has no table {selection.table}. Name it as database.schema.table or schema.table; "
-            "of a partitioned table, one of its partitions."
-        )
-    return found
-
-
-def _copying(source: str, database: str, schema: str, table: str) -> str:
-    """Shell and SQL that add the rows whose keys are missing."""
-    name = f'\\"{schema}\\".\\"{table}\\"'
-    return (
-        f'psql -d "{source}" -c "COPY {name} TO STDOUT" | psql -d "{database}" -v ON_ERROR_STOP=1 '
-        f'-c "CREATE TEMP TABLE back (LIKE {name} INCLUDING GENERATED)" -c "COPY back FROM STDIN" '
-        f'-c "INSERT INTO {name} OVERRIDING SYSTEM VALUE SELECT * FROM back ON CONFLICT DO NOTHING" '
-        "(name the columns if some are generated)."
-    )
 
 
 def _scratch(place: str, role: str) -> str:

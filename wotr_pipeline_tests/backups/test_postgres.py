@@ -21,14 +21,16 @@ from wotr_pipeline.backups.repository import Repository
 from wotr_pipeline.backups.taking import Taken, drill_newest, lease_name, take_backup
 from wotr_pipeline.backups.target import Selection, scratch_prefix
 from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.lifecycle import Platform
+from wotr_pipeline.servers.postgres import SUPERUSER
 from wotr_pipeline.stores import postgres_tools
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.leases import LeaseTakenError, lease
-from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline.stores.ledger_database import connect, migrate
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
 
 ODD = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -298,7 +300,7 @@ def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_
     with running_until_killed(filled, tmp_path, at):
         pass
     server = PostgresServer(filled)
-    beside = PostgresTarget(filled)._beside("ledger")
+    beside = PostgresTarget(filled).beside("ledger")
     eventually(lambda: "wotr databases" not in server.connections(filled.postgres_db))
     assert beside in server.databases()
     with opened(filled) as connection:
@@ -334,6 +336,57 @@ def test_sequences_go_on_after_the_restore_and_one_that_is_behind_is_found(fille
         problem = differences(taken.manifest.facts, target.facts(place, taken.manifest))
         assert (problem == "") is whole, value
     target.discard(place)
+
+
+@pytest.fixture
+def as_superuser() -> Iterator[Settings]:
+    """A server of its own, and settings of its superuser: roles are everybody's, and the usual role makes none."""
+    with temporary_data_directory() as path:
+        platform = Platform(path)
+        platform.up(("postgres", "objects"))
+        superuser = {
+            "postgres_user": SUPERUSER,
+            "postgres_password": platform.directory.secrets["postgres_superuser"],
+        }
+        settings = settings_of(platform, **superuser)
+        migrate(settings)
+        yield settings
+
+
+HASH = sa.text("SELECT rolpassword FROM pg_authid WHERE rolname = :name")
+
+
+def test_in_place_owners_and_grants_come_back_and_roles_that_are_missing_are_made(
+    as_superuser: Settings,
+) -> None:
+    filled = as_superuser
+    reader, owner = "reader", "an owner"
+    with opened(filled) as connection:
+        for statement in (
+            "CREATE TABLE empty (nothing text)",
+            f'CREATE ROLE "{reader}" LOGIN', f'CREATE ROLE "{owner}"', f'GRANT "{owner}" TO "{reader}"',
+            f'GRANT SELECT ON empty TO "{reader}"', f'ALTER TABLE empty OWNER TO "{owner}"',
+        ):  # fmt: skip
+            connection.execute(sa.text(statement))
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    server = PostgresServer(filled)
+    server.drop(filled.postgres_db)
+    with opened(filled, "postgres") as connection:
+        connection.execute(sa.text(f'DROP ROLE "{reader}"'))
+        connection.execute(sa.text(f"ALTER ROLE \"{owner}\" PASSWORD 'kept'"))
+        password = connection.scalar(HASH, {"name": owner})
+    done = PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+    assert any(reader in note and "without passwords" in note for note in done.notes)
+    with opened(filled) as connection:
+        can = sa.text(
+            "SELECT has_table_privilege(:name, 'empty', 'SELECT'), pg_has_role(:name, :owner, 'MEMBER')"
+        )
+        assert connection.execute(can, {"name": reader, "owner": owner}).one() == (True, True)
+        assert (
+            connection.scalar(sa.text("SELECT tableowner FROM pg_tables WHERE tablename = 'empty'")) == owner
+        )
+        assert connection.scalar(HASH, {"name": owner}) == password
 
 
 def test_one_table_comes_back_with_its_types_and_the_sentence_that_copies_its_rows_works(
