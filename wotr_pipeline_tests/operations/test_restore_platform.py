@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.postgres import PostgresTarget
 from wotr_pipeline.backups.repository import Repository, backup_store
 from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.backups.targets import target_of
@@ -140,7 +141,7 @@ def test_a_restore_that_is_killed_is_finished_by_the_next(place: Place, tmp_path
 
     def reached() -> bool:
         if moment == "postgres":
-            return f"{place.settings.postgres_db}_restored" in server.databases()
+            return PostgresTarget(place.settings).beside("ledger") in server.databases()
         if moment == "minio":
             with suppress(PermanentError):
                 return next(place.objects.list(RAW), None) is not None
