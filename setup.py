@@ -83,6 +83,16 @@ EMBEDDED = [
     "uvicorn>=0.54,<1",
 ]
 
+KUBERNETES = [
+    "dagster-k8s>=0.29.27,<0.30",
+]
+
+CELERY = [
+    "celery>=5.7,<6",
+    "dagster-celery[redis]>=0.29.27,<0.30",
+    "redis>=5.2,<9",
+]
+
 DEVELOPMENT = [
     "asyncpg-stubs>=0.31,<1",
     "botocore-stubs>=1.43,<2",
@@ -102,6 +112,7 @@ DEVELOPMENT = [
     "ruff>=0.17,<0.18",
     "schemathesis>=4.32,<5",
     "setuptools>=84,<85",
+    "sqlglot>=30.30,<31",
     "types-grpcio-health-checking>=1.0.0.20261021,<2",
     "types-grpcio>=1.85.0.20261028,<2",
     "types-psutil>=7.2.2,<8",
@@ -130,6 +141,6 @@ setup(
         ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,
-    extras_require={"embedded": EMBEDDED, "dev": DEVELOPMENT},
+    extras_require={"embedded": EMBEDDED, "kubernetes": KUBERNETES, "celery": CELERY, "dev": DEVELOPMENT},
     entry_points={"console_scripts": ["wotr = wotr_pipeline.cli:main"]},
 )
