@@ -59,6 +59,7 @@ SERVING_THE_PLATFORM = [
     "requests>=2.34,<3",
     "slack-sdk>=3.48,<4",
     "sqlalchemy>=2.0.58,<2.1",
+    "sqlglot>=30.30,<31",
     "starlette>=1.10,<2",
     "structlog>=26.1,<27",
     "tenacity>=9.1,<10",
@@ -112,7 +113,6 @@ DEVELOPMENT = [
     "ruff>=0.17,<0.18",
     "schemathesis>=4.32,<5",
     "setuptools>=84,<85",
-    "sqlglot>=30.30,<31",
     "types-grpcio-health-checking>=1.0.0.20261021,<2",
     "types-grpcio>=1.85.0.20261028,<2",
     "types-psutil>=7.2.2,<8",
@@ -141,6 +141,11 @@ setup(
         ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,
-    extras_require={"embedded": EMBEDDED, "kubernetes": KUBERNETES, "celery": CELERY, "dev": DEVELOPMENT},
+    extras_require={
+        "embedded": EMBEDDED,
+        "kubernetes": KUBERNETES,
+        "celery": CELERY,
+        "dev": DEVELOPMENT,
+    },
     entry_points={"console_scripts": ["wotr = wotr_pipeline.cli:main"]},
 )
