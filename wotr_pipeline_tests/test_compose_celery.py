@@ -84,7 +84,9 @@ def test_a_worker_is_given_what_the_code_server_is_given(
     base: dict[str, Any], overlay: dict[str, Any]
 ) -> None:
     worker = overlay["services"]["dagster-worker"]
-    code = base["services"]["dagster-code"]["environment"] | overlay["services"]["dagster-code"]["environment"]
+    code = (
+        base["services"]["dagster-code"]["environment"] | overlay["services"]["dagster-code"]["environment"]
+    )
     assert worker["environment"] == code
     assert set(worker["environment"]) - {"DAGSTER_POSTGRES_DB"} <= {
         field.upper() for field in Settings.model_fields
