@@ -86,6 +86,7 @@ EMBEDDED = [
 
 KUBERNETES = [
     "dagster-k8s>=0.29.27,<0.30",
+    "kubernetes>=36.0,<37",
 ]
 
 CELERY = [
