@@ -25,7 +25,7 @@ from wotr_pipeline_tests.conftest import environment_of
 
 WORKERS_CONFIG = PROJECT_ROOT / "deploy" / "celery" / "celery.yaml"
 PROGRAMS = Path(sys.executable).parent
-PATIENCE = 30.0
+PATIENCE = 90.0
 Found = TypeVar("Found")
 
 
@@ -132,7 +132,7 @@ def kill_all(process: psutil.Process) -> None:
 
 
 def eventually(look: Callable[[], Found | None]) -> Found:
-    """What ``look`` finds, as soon as it finds something; fails after half a minute."""
+    """What ``look`` finds, as soon as it finds something; fails after a minute and a half."""
     waiting = Retrying(
         retry=retry_if_result(lambda found: not found), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.1)
     )
