@@ -311,6 +311,20 @@ def init(data_dir: Path, partitions: int) -> None:
     )
 
 
+@main.command("cluster-ddl")
+@click.option("--cluster", default="wotr", show_default=True, help="Its name in remote_servers.")
+def cluster_ddl(cluster: str) -> None:
+    """Print the tables and statements as a ClickHouse cluster needs them (docs/scaling.md). Runs nothing."""
+    from wotr_pipeline.stores import cluster_ddl as variants
+
+    try:
+        found = variants.cluster_ddl(cluster)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from None
+    for variant in found:
+        click.echo(f"-- From wotr_pipeline/sql/{variant.source}.sql\n{variant.text};\n")
+
+
 @main.group(cls=_DeadLetterCommands)
 @click.option("--who", help="Who you are, for the history; by default your user name.")
 @click.pass_context
