@@ -61,6 +61,13 @@ class EngineBackups:
         found = self._warehouse.select("backup_sums", {"database": database, "table": table}).to_pylist()
         return [PartitionSum(row["partition"], row["items"], row["checksum"]) for row in found]
 
+    def sum_of(self, database: str, table: str, partition: str) -> PartitionSum:
+        """Read one partition whole."""
+        (row,) = self._warehouse.select(
+            "backup_sum_of_partition", {"database": database, "table": table, "partition": partition}
+        ).to_pylist()
+        return PartitionSum(partition, row["items"], row["checksum"])
+
     def create(self, database: str) -> None:
         """Make a database, unless it is there."""
         self._warehouse.execute("create_database", {"database": database})
