@@ -232,6 +232,22 @@ def trace(ctx: click.Context, event_id: str, as_json: bool) -> None:
     ctx.exit(0 if found.known else 1)
 
 
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--only",
+    metavar="NAME",
+    help="One service more closely: postgres, minio, kafka, clickhouse, gateway, dagster, "
+    "or a server as `wotr status` names it.",
+)
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, only: str | None) -> None:
+    """Find the bottleneck; exit code 0 healthy, 1 something was found, 2 it cannot be said."""
+    from wotr_pipeline.operations.doctor.command import examine
+
+    ctx.exit(examine(ctx.obj, only, as_json, click.echo))
+
+
 @main.command("run-etl")
 @click.pass_context
 def run_etl(ctx: click.Context) -> None:

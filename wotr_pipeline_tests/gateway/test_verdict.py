@@ -11,7 +11,7 @@ from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.gateway import verdict
 from wotr_pipeline.gateway.charts import HEIGHT, chart
 from wotr_pipeline.gateway.overview import Batches, Letters, Operations, Overview, Part
-from wotr_pipeline.gateway.probes import NAMES, Health, StoreHealth
+from wotr_pipeline.gateway.probes import Health, StoreHealth
 from wotr_pipeline.gateway.verdict import Severity, findings, headline
 from wotr_pipeline.gateway.words import ago, share, size
 from wotr_pipeline.stores.batch import BatchState, LedgerSummary, StateSummary
@@ -19,6 +19,7 @@ from wotr_pipeline.stores.dead_letter import LetterState, Switch
 from wotr_pipeline.stores.event_counts import Count, Period, TimeToTable
 from wotr_pipeline.stores.lag import Lag, PartitionLag
 from wotr_pipeline.stores.operations_log import Backup, Maintenance
+from wotr_pipeline.stores.thresholds import NAMES
 
 NOW = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
