@@ -26,6 +26,7 @@ from .words import count, span
 CONNECTIONS_SHARE = 0.8
 IDLE_SECONDS = 60
 DEAD_SHARE, DEAD_LEAST = 0.5, 100_000
+_NAMED = {"gateway": "The gateway", **NAMES}
 DOMINATES = 0.8
 """Share from which on one reason or one source explains the rejected events."""
 
@@ -65,17 +66,24 @@ def _slow_services(seen: Evidence) -> Iterator[Finding]:
     slow = [
         one
         for one in seen.services
-        if one.state is ServiceState.UP and one.name in NAMES and one.milliseconds > 1000 * SLOW_SECONDS
+        if one.state is ServiceState.UP and one.name in _NAMED and one.milliseconds > 1000 * SLOW_SECONDS
     ]
+    stores = {one.name for one in slow}
+    # A request waits for these two, and for nothing else.
+    behind_gateway = next((f"{name}_slow" for name in ("postgres", "kafka") if name in stores), "")
     for service in slow:
+        at_gateway = service.name == "gateway"
         yield Finding(
             f"{service.name}_slow",
-            Severity.P2,
-            f"{NAMES[service.name]} took {service.milliseconds / 1000:.1f} s to answer the smallest question.",
-            "It is overloaded, or its disk or the machine is; a store that answers late is often about to be down.",
+            Severity.P1 if at_gateway else Severity.P2,
+            f"{_NAMED[service.name]} took {service.milliseconds / 1000:.1f} s to answer the smallest question.",
+            "It waits for a store, or has no processor to spare."
+            if at_gateway
+            else "It is overloaded, or its disk or the machine is; a store that answers late is often about to be down.",
             f"wotr doctor --only {service.name}",
             "See what loads it; more processors or a faster disk if it lasts.",
             "runbook/high-latency.md",
+            because=behind_gateway if at_gateway else "",
             services=(service.name,),
         )
 

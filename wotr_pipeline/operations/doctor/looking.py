@@ -32,7 +32,7 @@ from wotr_pipeline.stores.warehouse import Warehouse
 
 from .evidence import Batches, Evidence, Failures, Letters, Operations, Part, ServiceHealth, ServiceState
 
-PATIENCE_SECONDS = 9.0
+PATIENCE_SECONDS = 6.0
 """For everything together."""
 HTTP_SECONDS = 3
 LONG_SECONDS = 30.0

@@ -232,6 +232,17 @@ def test_each_thing_that_is_wrong_has_its_own_name(seen: Evidence, name: str) ->
     assert _names(seen) == [name]
 
 
+def test_a_slow_gateway_is_explained_by_the_slow_store_that_its_requests_wait_for() -> None:
+    def slow(*names: str) -> Evidence:
+        services = (
+            replace(one, milliseconds=1_500) if one.name in names else one for one in HEALTHY.services
+        )
+        return replace(HEALTHY, services=tuple(services))
+
+    assert _names(slow("gateway", "clickhouse")) == ["gateway_slow", "clickhouse_slow"]
+    assert _names(slow("gateway", "postgres")) == ["postgres_slow", "gateway_slow"]
+
+
 def test_backups_that_are_missing_or_old_are_named_by_store() -> None:
     old = Backup("postgres", NOW - timedelta(hours=27), "s3://…", 1, NOW, 1.0)
     seen = replace(HEALTHY, operations=Part(Operations(None, {"postgres": old})))
