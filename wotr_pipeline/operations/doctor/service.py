@@ -6,7 +6,6 @@ Belongs here: gathering that. Does not belong here: whether it does its work (``
 """
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,6 @@ VARIABLES = {
 LOG_LINES = 20
 MASK, EMPTY = "(set, not shown)", "(empty)"
 SHORTEST_SECRET = 8
-CPU_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,7 @@ def _servers(settings: Settings, data_dir: Path, names: tuple[str, ...]) -> Iter
 
 
 def _server(platform: "Platform", name: str, secrets: set[str]) -> ServerDetails:
-    import psutil
-
+    from wotr_pipeline.servers.resources import resources
     from wotr_pipeline.servers.server import ServerError
 
     log = tuple(
@@ -139,32 +136,13 @@ def _server(platform: "Platform", name: str, secrets: set[str]) -> ServerDetails
         for line in platform.log_tail(name).splitlines()[-LOG_LINES:]
     )
     try:
-        first = psutil.Process(platform.pid(name))
-        family = [first, *first.children(recursive=True)]
-    except (ServerError, psutil.Error):
+        pid = platform.pid(name)
+    except ServerError:
         return ServerDetails(name, None, 0, 0, 0.0, 0, log)
-    for process in family:
-        _of(process, "cpu_percent")
-    time.sleep(CPU_SECONDS)  # a share of time needs some time
-    return ServerDetails(
-        name,
-        first.pid,
-        len(family),
-        int(sum(_of(process, "memory_info") for process in family)),
-        round(sum(_of(process, "cpu_percent") for process in family), 1),
-        int(sum(_of(process, "num_fds") for process in family)),
-        log,
-    )
-
-
-def _of(process: object, what: str) -> float:
-    import psutil
-
-    try:
-        value = getattr(process, what)()
-    except psutil.Error:
-        return 0.0  # it ended meanwhile
-    return float(value.rss if what == "memory_info" else value)
+    used = resources(pid)
+    if used is None:
+        return ServerDetails(name, None, 0, 0, 0.0, 0, log)
+    return ServerDetails(name, pid, used.processes, used.memory_bytes, used.cpu_percent, used.open_files, log)
 
 
 def _configuration(settings: Settings, service: str) -> dict[str, str]:
