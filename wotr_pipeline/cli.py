@@ -80,6 +80,14 @@ class _DeadLetterCommands(_Later):
     module, name_there = "dead_letters.commands", "DLQ"
 
 
+class _RestoreCommands(_Later):
+    module, name_there = "restore.commands", "RESTORE"
+
+
+class _BackupCommands(_Later):
+    module, name_there = "restore.commands", "BACKUP"
+
+
 class _SchemaCommands(_Later):
     module, name_there = "schemas", "SCHEMA"
 
@@ -324,12 +332,36 @@ def init(data_dir: Path, partitions: int) -> None:
     )
 
 
+@main.command("cluster-ddl")
+@click.option("--cluster", default="wotr", show_default=True, help="Its name in remote_servers.")
+def cluster_ddl(cluster: str) -> None:
+    """Print the tables and statements as a ClickHouse cluster needs them (docs/scaling.md). Runs nothing."""
+    from wotr_pipeline.stores import cluster_ddl as variants
+
+    try:
+        found = variants.cluster_ddl(cluster)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from None
+    for variant in found:
+        click.echo(f"-- From wotr_pipeline/sql/{variant.source}.sql\n{variant.text};\n")
+
+
 @main.group(cls=_DeadLetterCommands)
 @click.option("--who", help="Who you are, for the history; by default your user name.")
 @click.pass_context
 def dlq(ctx: click.Context, who: str | None) -> None:
     """Dead letters: see, understand, repair and send them again."""
     ctx.obj = (ctx.obj, who or getpass.getuser())
+
+
+@main.group(cls=_RestoreCommands)
+def restore() -> None:
+    """Backups brought back: see them, plan, restore one store or the whole platform, reconcile."""
+
+
+@main.group(cls=_BackupCommands)
+def backup() -> None:
+    """Backups: take one now, see which there are, which go."""
 
 
 @main.group(cls=_SchemaCommands)

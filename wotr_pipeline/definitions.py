@@ -10,15 +10,21 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from wotr_pipeline.assets.backups import backup_assets
 from wotr_pipeline.assets.curated import HOURLY, curated_assets
 from wotr_pipeline.assets.ingestion import ingestion_assets
 from wotr_pipeline.assets.open_dead_letters import open_dead_letters_asset
+from wotr_pipeline.assets.reports import report_assets
+from wotr_pipeline.automation.backup_schedules import backup_automation
 from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
+from wotr_pipeline.automation.executor import executor_of
+from wotr_pipeline.automation.report_schedules import report_schedules
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.operations.dead_letters.jobs import dead_letter_jobs
 from wotr_pipeline.operations.recovery_job import recovery_job
+from wotr_pipeline.operations.restore.jobs import drill_job, restore_jobs
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -58,29 +64,45 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
         "sensor dead_letters launches it; launching it by hand is safe at any time.",
         tags={"dagster/max_retries": "0"},
     )
+    drill = drill_job(settings)
+    backups = backup_automation(settings, drill)
     automation = dg.AutomationConditionSensorDefinition(
         "curated_automation",
         target=dg.AssetSelection.assets("events_daily"),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=60,
     )
+    assets = [ingestion, *curated, open_dead_letters, *backup_assets(settings)]
+    reported = {key for defined in (*assets, *checks) for key in defined.check_keys}
     return dg.Definitions(
-        assets=[ingestion, *curated, open_dead_letters],
+        assets=[*assets, *report_assets(settings, reported)],
         asset_checks=checks,
-        jobs=[ingest_hour, triage, *dead_letter_jobs(settings), recovery_job(settings)],
+        jobs=[
+            ingest_hour,
+            triage,
+            *dead_letter_jobs(settings),
+            recovery_job(settings),
+            *backups.jobs,
+            *restore_jobs(settings),
+            drill,
+        ],
         sensors=[
             kafka_offsets_sensor(settings, INGEST_JOB),
             *dead_letter_sensors(settings, TRIAGE_JOB),
             automation,
         ],
-        schedules=standing_checks_schedule(settings, checks),
+        schedules=[
+            *standing_checks_schedule(settings, checks),
+            *backups.schedules,
+            *report_schedules(settings),
+        ],
         resources={
             "ledger": Ledger(settings),
             "objects": ObjectStore(settings),
             "warehouse": Warehouse(settings),
             **resource_overrides,
         },
-        executor=dg.in_process_executor,
+        executor=executor_of(settings),
     )
 
 

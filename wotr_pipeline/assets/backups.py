@@ -44,13 +44,18 @@ def asset_name(store: Store) -> str:
     return f"{store}_backup"
 
 
+def backup_partitions(settings: Settings, store: Store) -> dg.TimeWindowPartitionsDefinition:
+    """Days, and weeks for ClickHouse."""
+    return backup_weeks(settings) if store is Store.CLICKHOUSE else arrival_days(settings)
+
+
 def backup_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The three assets, each with the check of its drill."""
     return [_backup_asset(settings, store) for store in Store]
 
 
 def _backup_asset(settings: Settings, store: Store) -> dg.AssetsDefinition:
-    partitions = backup_weeks(settings) if store is Store.CLICKHOUSE else arrival_days(settings)
+    partitions = backup_partitions(settings, store)
 
     @dg.asset(
         name=asset_name(store),

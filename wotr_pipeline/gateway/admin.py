@@ -16,13 +16,13 @@ from ..stores.batch import BatchState
 from ..stores.dead_letter import OPEN
 from ..stores.operations_log import STORES_WITH_BACKUPS
 from ..stores.thresholds import NAMES
+from ..words import share
 from .access import Caller
 from .charts import chart
 from .metrics import WINDOW_SECONDS
 from .pages import person_with, render
 from .services import services_of
 from .verdict import findings, headline
-from .words import share
 
 REFRESH_SECONDS = 15
 MEASURED_ROUTES = ("/ingest", "/ingest/batch")

@@ -21,8 +21,8 @@ from ..stores.thresholds import (
     SLOW_SECONDS,
     STORE_EFFECTS,
 )
+from ..words import ago, minute, plural, seconds
 from .overview import Overview
-from .words import ago, minute, plural, seconds
 
 
 class Severity(IntEnum):
@@ -222,6 +222,13 @@ def _backups(seen: Overview) -> Iterator[Finding]:
             f"{told} {'have' if never[1:] else 'has'} no verified backup: what is lost there is lost for good.",
             "Take one and let a restore drill verify it.",
             "admin.md#backups",
+        )
+    for store in operations.failed_drills:
+        yield Finding(
+            Severity.TODAY,
+            f"{NAMES[store]}'s newest backup could not be restored, and does not count.",
+            "Read what the drill found in Dagster, mend it, and take a new one.",
+            "runbook/backups-missing.md",
         )
     for store, backup in operations.backups.items():
         if seen.now - backup.taken_at > BACKUP_AGE[store]:
