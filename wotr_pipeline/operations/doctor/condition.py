@@ -18,10 +18,10 @@ from wotr_pipeline.stores.thresholds import (
     NAMES,
     SLOW_SECONDS,
 )
+from wotr_pipeline.words import ago, plural
 
 from .evidence import Evidence, ServiceState
 from .finding import Finding, Severity
-from .words import count, span
 
 CONNECTIONS_SHARE = 0.8
 IDLE_SECONDS = 60
@@ -97,8 +97,8 @@ def _connections(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "transactions_idle",
             Severity.P2,
-            f"{count(len(idle), 'connection')} of PostgreSQL in a transaction without doing anything, the longest for "
-            f"{span(timedelta(seconds=idle[0].seconds))} ({idle[0].application_name or 'unnamed'}, pid {idle[0].pid}).",
+            f"{plural(len(idle), 'connection')} of PostgreSQL in a transaction without doing anything, the longest for "
+            f"{ago(timedelta(seconds=idle[0].seconds))} ({idle[0].application_name or 'unnamed'}, pid {idle[0].pid}).",
             "A client hangs or forgot to commit: its locks hold others up, and vacuum cannot clean.",
             "SELECT pid, application_name, state, state_change FROM pg_stat_activity WHERE state LIKE 'idle in tr%'",
             f"End it: SELECT pg_terminate_backend({idle[0].pid}), then mend the client.",
@@ -142,7 +142,7 @@ def _slow_queries(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "queries_slow",
             Severity.P3,
-            f"{count(len(slow), 'query', 'queries')} of the last hour took long, the longest {slow[0].seconds:.0f} s "
+            f"{plural(len(slow), 'query', 'queries')} of the last hour took long, the longest {slow[0].seconds:.0f} s "
             f"({slow[0].query_id}, user {slow[0].user}).",
             "They read more than they need, or the engine was busy.",
             "explorer, saved query 'Ten slowest finished queries'",
@@ -176,7 +176,7 @@ def _failures(seen: Evidence) -> Iterator[Finding]:
         cause = f"One client: {of_source:,} of {total:,} come from the source '{source}'."
         remedy = "Tell its owner, with examples: wotr dlq list. If it harms: wotr keys revoke ID"
     elif total and of_reason >= DOMINATES * total:
-        cause = f"One reason: {of_reason:,} of {total:,} are {reason}, from {count(len(by_source), 'source')}: a change upstream."
+        cause = f"One reason: {of_reason:,} of {total:,} are {reason}, from {plural(len(by_source), 'source')}: a change upstream."
         remedy = "Which producer was deployed last? Adapt it or the contract, then: wotr dlq retry"
     yield Finding(
         "events_rejected",
@@ -220,7 +220,7 @@ def _letters(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "letters_quarantined",
             Severity.P3,
-            f"{count(letters.states[LetterState.QUARANTINED], 'dead letter')} came back too often (QUARANTINED).",
+            f"{plural(letters.states[LetterState.QUARANTINED], 'dead letter')} came back too often (QUARANTINED).",
             "A retry without a repair.",
             "wotr dlq list --state QUARANTINED",
             "Repair or discard them by class.",
@@ -235,7 +235,7 @@ def _backups(seen: Evidence) -> Iterator[Finding]:
     for store in STORES_WITH_BACKUPS:
         backup = operations.backups.get(store)
         if backup is None or seen.now - backup.taken_at > BACKUP_AGE[store]:
-            age = "there is none" if backup is None else f"it is {span(seen.now - backup.taken_at)} old"
+            age = "there is none" if backup is None else f"it is {ago(seen.now - backup.taken_at)} old"
             yield Finding(
                 f"backup_{store}_missing",
                 Severity.P2,

@@ -14,10 +14,10 @@ from datetime import timedelta
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.thresholds import DAEMON_SILENT, NAMES, STORE_EFFECTS
+from wotr_pipeline.words import ago, plural
 
 from .evidence import Evidence, ServiceState
 from .finding import Finding, Severity
-from .words import count, span
 
 WORKS_FIRST = ("postgres", "kafka", "minio", "clickhouse")
 """The stores, in the order in which the way of an event needs them to be planned, landed and loaded."""
@@ -100,7 +100,7 @@ def _maintenance(seen: Evidence) -> Iterator[Finding]:
     yield Finding(
         "maintenance_left_on" if overdue else "maintenance_on",
         Severity.P2 if overdue else Severity.P3,
-        f"Maintenance has been on for {span(seen.now - mode.at)}, by {mode.who}: {mode.why}. Nothing is planned; events wait.",
+        f"Maintenance has been on for {ago(seen.now - mode.at)}, by {mode.who}: {mode.why}. Nothing is planned; events wait.",
         "It was not turned off after the work."
         if overdue
         else "Somebody works on the platform; it is expected to end"
@@ -123,7 +123,7 @@ def _daemon(seen: Evidence) -> Iterator[Finding]:
     }
     never = not state.heartbeats
     if silent or never:
-        since = f"for {span(timedelta(seconds=min(silent.values())))}" if silent else "ever"
+        since = f"for {ago(timedelta(seconds=min(silent.values())))}" if silent else "ever"
         yield Finding(
             "daemon_silent",
             Severity.P1,
@@ -145,7 +145,7 @@ def _runs(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "runs_not_started",
             Severity.P1,
-            f"{count(queued, 'run')} in Dagster's queue, and none is at work.",
+            f"{plural(queued, 'run')} in Dagster's queue, and none is at work.",
             "The daemon does not take from its queue, or a limit of concurrency is held by runs that ended badly.",
             "wotr doctor --only daemon",
             "Restart the daemon; then Dagster, Deployment → Concurrency: free what no run holds.",
@@ -170,8 +170,8 @@ def _engine(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "mutation_stuck",
             Severity.P2,
-            f"{count(len(stuck), 'mutation')} of ClickHouse cannot end: {stuck[0].mutation_id} of {stuck[0].table}, for "
-            f"{span(timedelta(seconds=stuck[0].seconds))} now, fails with {stuck[0].failed_with} and is tried again for ever.",
+            f"{plural(len(stuck), 'mutation')} of ClickHouse cannot end: {stuck[0].mutation_id} of {stuck[0].table}, for "
+            f"{ago(timedelta(seconds=stuck[0].seconds))} now, fails with {stuck[0].failed_with} and is tried again for ever.",
             "Its statement does not fit the rows; every try costs disk and processor.",
             "explorer, saved query 'Mutations that are not done'",
             f"KILL MUTATION WHERE mutation_id = '{stuck[0].mutation_id}', then mend the statement.",
@@ -183,8 +183,8 @@ def _engine(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "parts_many",
             Severity.P1 if engine.parts > 2500 else Severity.P2,
-            f"{engine.parts:,} parts in {engine.parts_place or 'no partition'}, {count(engine.merges, 'merge')} at work, the "
-            f"longest for {span(timedelta(seconds=engine.longest_merge_seconds))}; ClickHouse slows inserts from 1,000 parts on "
+            f"{engine.parts:,} parts in {engine.parts_place or 'no partition'}, {plural(engine.merges, 'merge')} at work, the "
+            f"longest for {ago(timedelta(seconds=engine.longest_merge_seconds))}; ClickHouse slows inserts from 1,000 parts on "
             "and refuses them from 3,000 on.",
             "Small inserts come faster than they are merged, or the disk is slow.",
             "explorer, saved query 'Rows and bytes per table'",
@@ -197,8 +197,8 @@ def _engine(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             "queries_long",
             Severity.P2,
-            f"{count(len(engine.running), 'query', 'queries')} of ClickHouse at work for long, the longest for "
-            f"{span(timedelta(seconds=first.seconds))} ({first.query_id}, user {first.user}).",
+            f"{plural(len(engine.running), 'query', 'queries')} of ClickHouse at work for long, the longest for "
+            f"{ago(timedelta(seconds=first.seconds))} ({first.query_id}, user {first.user}).",
             "A heavy query of a person or a report holds the processors that loads need.",
             "explorer, saved query 'Ten slowest finished queries'",
             f"KILL QUERY WHERE query_id = '{first.query_id}', if nobody needs it.",
@@ -217,15 +217,15 @@ def _waiting(seen: Evidence, settings: Settings, found: set[str]) -> Iterator[Fi
         return
     told = []
     if behind is not None and behind.waiting:
-        told.append(f"{count(behind.waiting, 'event')} in Kafka")
+        told.append(f"{plural(behind.waiting, 'event')} in Kafka")
     if batches is not None and batches.summary.unfinished:
-        told.append(f"{count(batches.summary.unfinished, 'batch', 'batches')} unfinished")
+        told.append(f"{plural(batches.summary.unfinished, 'batch', 'batches')} unfinished")
     because, cause, remedy = _why_waiting(seen, found)
     planned = because in ("maintenance_on", "maintenance_left_on")
     yield Finding(
         "events_wait",
         Severity.P3 if planned else Severity.P1 if waits > timedelta(minutes=30) else Severity.P2,
-        f"{' and '.join(told) or 'Events'}, the oldest for {span(waits)}. Nothing is lost while Kafka keeps it.",
+        f"{' and '.join(told) or 'Events'}, the oldest for {ago(waits)}. Nothing is lost while Kafka keeps it.",
         cause,
         "wotr batches --unfinished",
         remedy,
@@ -254,7 +254,7 @@ def _why_waiting(seen: Evidence, found: set[str]) -> tuple[str, str, str]:
     if failing and not any(batch.claimed_by for batch in failing):
         return (
             "",
-            f"Batches fail: {failing[0].batch_id} after {count(failing[0].attempts, 'attempt')}: {failing[0].last_error}",
+            f"Batches fail: {failing[0].batch_id} after {plural(failing[0].attempts, 'attempt')}: {failing[0].last_error}",
             "Mend what the error names; the sensor tries again within 5 minutes.",
         )
     if "runs_not_started" in found:
@@ -288,7 +288,7 @@ def _quarantined(seen: Evidence) -> Iterator[Finding]:
     yield Finding(
         "batches_quarantined",
         Severity.P2,
-        f"{count(held.batches, 'batch', 'batches')} with {held.offsets:,} offsets cannot be loaded (QUARANTINED).",
+        f"{plural(held.batches, 'batch', 'batches')} with {held.offsets:,} offsets cannot be loaded (QUARANTINED).",
         f"{first.batch_id}: {first.last_error or 'no error is noted'}" if first else "Their errors say it.",
         "wotr batches --state QUARANTINED",
         'Repair what the error names, then: wotr reopen BATCH --reason "…"',
