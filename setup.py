@@ -138,6 +138,7 @@ setup(
             "**/*.sha256",
             "**/*.xml",
             "**/*.html",
+            "notices/*.txt",
             "gateway/static/*",
         ]
     },

@@ -11,15 +11,10 @@ from datetime import UTC, datetime
 from ..config import Settings
 from ..stores.errors import StoreError
 from ..stores.probes import probes
+from ..stores.thresholds import NAMES
 from .shared_answer import PATIENCE_SECONDS, SharedAnswer
 
 FRESH_SECONDS = 1.0
-NAMES = {
-    "postgres": "PostgreSQL",
-    "minio": "The object store",
-    "kafka": "Kafka",
-    "clickhouse": "ClickHouse",
-}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.gateway.probes import NAMES, Probes
+from wotr_pipeline.gateway.probes import Probes
 from wotr_pipeline.gateway.shared_answer import DEAR, PATIENCE_SECONDS, SharedAnswer
 from wotr_pipeline.stores.errors import StoreError, TransientError
 from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline.stores.thresholds import NAMES
 from wotr_pipeline_tests.topics import wait_until
 
 from .conftest import Edge, beside
