@@ -17,9 +17,11 @@ from wotr_pipeline.backups.taking import Taken, take_backup
 from wotr_pipeline.backups.targets import target_of
 from wotr_pipeline.checks.presentation import Line, moment, table
 from wotr_pipeline.config import Settings
+from wotr_pipeline.operations.backup_notices import tell_of_drill, tell_of_failure
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 
 FACTS_SHOWN = 50
+TRIES = 3
 FRESH_FOR = {
     Store.MINIO: timedelta(hours=26),
     Store.POSTGRES: timedelta(hours=26),
@@ -96,9 +98,13 @@ def _backup_asset(settings: Settings, store: Store) -> dg.AssetsDefinition:
         try:
             taken = take_backup(settings, target_of(settings, store), f"run {context.run_id}", context.log)
         except TransientError as error:
-            raise dg.RetryRequested(max_retries=3, seconds_to_wait=30) from error
+            if context.retry_number >= TRIES:
+                tell_of_failure(settings, store, context.run_id, error)
+            raise dg.RetryRequested(max_retries=TRIES, seconds_to_wait=30) from error
         except PermanentError as error:
+            tell_of_failure(settings, store, context.run_id, error)
             raise dg.Failure(str(error), allow_retries=False) from error
+        tell_of_drill(settings, taken, context.run_id)
         yield check_result(settings, taken)
         yield dg.MaterializeResult(metadata=backup_metadata(settings, taken))
 

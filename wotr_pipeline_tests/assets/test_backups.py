@@ -19,6 +19,7 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.backups.conftest import flip_a_byte
+from wotr_pipeline_tests.slack_sink import slack_sink
 
 
 @pytest.fixture
@@ -74,7 +75,9 @@ def test_each_store_is_backed_up_restored_and_shown_and_the_weekly_drill_finds_d
     repository = Repository(settings)
     manifest = repository.newest(Store.POSTGRES)
     flip_a_byte(repository.objects, manifest.file("ledger.dump").parts[0].key)
-    drilled = launched(settings, DRILL_JOB)
+    with slack_sink() as sink:
+        drilled = launched(sink.settings(settings), DRILL_JOB)
+        assert [manifest.backup_id in text for text in sink.texts] == [True]
     failed = {event.step_key for event in drilled.all_events if event.is_step_failure}
     assert failed == {"drill_postgres"}
     with closing(OperationsLog(settings)) as log:

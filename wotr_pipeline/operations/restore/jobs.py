@@ -17,6 +17,7 @@ from wotr_pipeline.backups.taking import drill_newest
 from wotr_pipeline.backups.target import Restored, Selection
 from wotr_pipeline.backups.targets import target_of
 from wotr_pipeline.config import Settings
+from wotr_pipeline.operations.backup_notices import tell_of_drill
 from wotr_pipeline.operations.restore import restoring
 from wotr_pipeline.operations.restore.guard import confirmation
 from wotr_pipeline.operations.restore.restoring import Plan, Wanted
@@ -107,6 +108,7 @@ def drill_job(settings: Settings) -> dg.JobDefinition:
                 )
             result = check_result(settings, taken)
             yield dg.AssetObservation(asset_name(store), metadata=backup_metadata(settings, taken))
+            tell_of_drill(settings, taken, context.run_id)
             if not result.passed:
                 raise dg.Failure(result.description, allow_retries=False)
             context.log.info("%s", result.description)
