@@ -126,6 +126,7 @@ setup(
             "**/*.sha256",
             "**/*.xml",
             "**/*.html",
+            "notices/*.txt",
             "gateway/static/*",
         ]
     },

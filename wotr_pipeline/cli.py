@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 import click
 from dotenv import dotenv_values
 
-from wotr_pipeline.config import DEFAULT_DATA_DIR, ENVIRONMENT_FILE, Settings, SettingsError, load_settings
+from wotr_pipeline.config import (
+    DEFAULT_DATA_DIR,
+    ENVIRONMENT_FILE,
+    SECRET_VARIABLES,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 from wotr_pipeline.operations.batches import batches, reopen
 from wotr_pipeline.operations.gateway_keys import keys
 from wotr_pipeline.operations.ingest_file import ingest
@@ -31,8 +38,6 @@ from wotr_pipeline.stores.errors import StoreError
 
 if TYPE_CHECKING:
     from wotr_pipeline.operations.run_checks import Checked
-
-SECRET_WORDS = ("PASSWORD", "SECRET", "ACCESS_KEY", "API_KEYS")
 
 
 class _Group(click.Group):
@@ -177,7 +182,7 @@ def status(ctx: click.Context) -> None:
 def env(data_dir: Path, show_secrets: bool) -> None:
     """Print the environment as shell commands: eval "$(wotr env --show-secrets)"."""
     for name, value in _environment(data_dir).items():
-        if show_secrets or not any(word in name for word in SECRET_WORDS):
+        if show_secrets or name not in SECRET_VARIABLES:
             click.echo(f"export {name}={shlex.quote(value)}")
         else:
             click.echo(f"# {name} is a secret; --show-secrets prints it")

@@ -279,6 +279,12 @@ class Settings(BaseSettings):
         return f"{self.wotr_runbook_url.rstrip('/')}/{page}"
 
 
+SECRET_VARIABLES = frozenset(
+    name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr
+) | {"MINIO_ACCESS_KEY", "WOTR_BACKUP_ACCESS_KEY"}
+"""Variables whose values are never shown."""
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the settings: ``overrides``, then the environment, then the file that ``wotr up`` wrote.
 
