@@ -210,7 +210,6 @@ import os, signal, sys
 from datetime import UTC, datetime, timedelta
 import dagster as dg
 from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.maintenance import {module}
 from wotr_pipeline.operations.maintenance.job import execute
 from wotr_pipeline.stores.{store} import {holder}
 
@@ -220,13 +219,12 @@ def die(*_, **__):
 
 {holder}.{method} = die
 with dg.DagsterInstance.ephemeral() as instance:
-    execute(load_settings(), instance, dry_run=False, until=datetime.now(UTC) + timedelta(hours=1),
-            only={only!r}, ops={{"optimize_clickhouse": {{"more_parts_than": 1}}}})
+    execute(load_settings(), instance, dry_run=False, until=datetime.now(UTC) + timedelta(hours=1), only={only!r})
 """
 
 
 def kill_in(settings: Settings, step: str, store: str, holder: str, method: str) -> None:
-    code = KILLED.format(module="merging", store=store, holder=holder, method=method, only=["mode_on", step])
+    code = KILLED.format(store=store, holder=holder, method=method, only=["mode_on", step])
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment_of(settings), capture_output=True, text=True, timeout=60
     )
@@ -253,6 +251,21 @@ def test_a_window_killed_in_a_step_is_ended_by_the_sensor_and_done_again_by_the_
     assert isinstance(again, dg.SkipReason)
     assert "No window" in str(again.skip_message)
     assert run(ledger_space, instance, "mode_on", "vacuum_postgres", "mode_off") == ""
+
+
+def test_a_window_killed_after_its_smoke_test_sent_the_event_loses_and_doubles_nothing(
+    space: Settings, instance: dg.DagsterInstance
+) -> None:
+    without_gateway = space.model_copy(update={"api_keys": SecretStr("")})
+    kill_in(without_gateway, "smoke_test", "loading", "Loader", "load")
+    assert run(without_gateway, instance, "mode_on", "smoke_test", "mode_off") == ""
+    warehouse = Warehouse(space)
+    counts = warehouse.client.query(
+        "SELECT count(), uniqExact(id) FROM ingested_data WHERE source = 'wotr-smoke-test'"
+    ).result_rows
+    warehouse.close()
+    assert counts == [(2, 2)]
+    assert not mode_is_on(space)
 
 
 def test_the_next_window_ends_the_mode_of_a_killed_one_even_without_the_sensor(
