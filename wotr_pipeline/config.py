@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         le=300,
         description="seconds a client may take for a request's headers, and for its body, 1 to 300",
     )
+    wotr_collect_seconds: float = Field(
+        10,
+        ge=0.01,
+        le=60,
+        description="seconds between two looks of the gateway at the stores for its metrics, 0.01 to 60",
+    )
     wotr_maintenance_accepts: bool = Field(
         True, description="whether the gateway takes events into Kafka during maintenance, true or false"
     )

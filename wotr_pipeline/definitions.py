@@ -14,9 +14,11 @@ from wotr_pipeline.assets.backups import backup_assets
 from wotr_pipeline.assets.curated import HOURLY, curated_assets
 from wotr_pipeline.assets.ingestion import ingestion_assets
 from wotr_pipeline.assets.open_dead_letters import open_dead_letters_asset
+from wotr_pipeline.assets.reports import report_assets
 from wotr_pipeline.automation.backup_schedules import backup_automation
 from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
 from wotr_pipeline.automation.maintenance_window import maintenance_automation
+from wotr_pipeline.automation.report_schedules import report_schedules
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
@@ -73,8 +75,10 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=60,
     )
+    assets = [ingestion, *curated, open_dead_letters, *backup_assets(settings)]
+    reported = {key for defined in (*assets, *checks) for key in defined.check_keys}
     return dg.Definitions(
-        assets=[ingestion, *curated, open_dead_letters, *backup_assets(settings)],
+        assets=[*assets, *report_assets(settings, reported)],
         asset_checks=checks,
         jobs=[
             ingest_hour,
@@ -92,7 +96,12 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
             *maintenance.sensors,
             automation,
         ],
-        schedules=[*standing_checks_schedule(settings, checks), *backups.schedules, *maintenance.schedules],
+        schedules=[
+            *standing_checks_schedule(settings, checks),
+            *backups.schedules,
+            *maintenance.schedules,
+            *report_schedules(settings),
+        ],
         resources={
             "ledger": Ledger(settings),
             "objects": ObjectStore(settings),

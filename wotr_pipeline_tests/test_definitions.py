@@ -24,7 +24,8 @@ def described() -> str:
     lines = []
     for key in sorted(graph.get_all_asset_keys()):
         node = graph.get(key)
-        parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys)) or "Kafka"
+        origin = "Kafka" if key.to_user_string() == "raw_objects" else "the stores"
+        parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys)) or origin
         partitions = type(node.partitions_def).__name__.removesuffix("PartitionsDefinition").lower()
         lines.append(f"asset {key.to_user_string()} ({partitions}) <- {parents}")
         for check in sorted(node.check_keys, key=lambda check: check.name):

@@ -256,7 +256,9 @@ class ClickHouseTarget:
             index = IndexWriter(Path(scratch) / INDEX_NAME)
             for found in repository.objects.list(prefix):
                 size += found.size
-                index.add(IndexedObject(found.key, found.size, found.etag, found.modified, "", (), "", {}))
+                index.add(
+                    IndexedObject(found.key, found.size, found.etag, found.modified, "", (), "", {}, "")
+                )
             index.close()
             with index.path.open("rb") as file:
                 stored = repository.write(self.store, backup_id, INDEX_NAME, file)

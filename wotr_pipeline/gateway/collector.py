@@ -1,4 +1,4 @@
-"""Puts into the metrics what the stores tell, every few seconds.
+"""Puts into the metrics what the stores tell, every WOTR_COLLECT_SECONDS.
 
 Each source is asked by itself and gives up by itself: one that is away keeps its last values, its timestamp in
 ``wotr_collected_timestamp_seconds`` stands still, and all others go on.
@@ -24,13 +24,12 @@ from ..stores.dead_letter_register import DeadLetterRegister
 from ..stores.errors import StoreError
 from ..stores.kafka_offsets import KafkaOffsets
 from ..stores.ledger import Ledger
-from ..stores.operations_log import OperationsLog
+from ..stores.operations_log import STORES_WITH_BACKUPS, OperationsLog
 from .metrics import Metrics
 from .overview import Overviews
 from .probes import Probes
 from .shared_answer import SharedAnswer
 
-EVERY_SECONDS = 10.0
 PATIENCE_SECONDS = 8.0
 
 _OTHER = "other"
@@ -129,6 +128,16 @@ class Collector:
             "Moment whose state the newest verified backup of a store holds; absent: there is none.",
             ("store",),
         )
+        self._restore = gauge(
+            "wotr_backup_restore_seconds",
+            "How long the newest verified backup of a store took to restore (RTO).",
+            ("store",),
+        )
+        self._drill_failed = gauge(
+            "wotr_backup_drill_failed",
+            "1: the newest backup of a store could not be restored, or was not what it should be.",
+            ("store",),
+        )
         self._maintenance = gauge("wotr_maintenance_mode", "1: maintenance is on.")
         self._maintenance_ended = gauge(
             "wotr_maintenance_ended_timestamp_seconds", "When maintenance last ended; 0: never."
@@ -165,7 +174,7 @@ class Collector:
         while True:
             await asyncio.gather(*(self._collect(name, source) for name, source in sources.items()))
             self._metrics.tick(time.monotonic())
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._settings.wotr_collect_seconds)
 
     def close(self) -> None:
         """Close what only the collector uses."""
@@ -225,6 +234,9 @@ class Collector:
         self._maintenance.set(found.maintenance is not None and found.maintenance.enabled)
         for store, backup in found.backups.items():
             self._backup.labels(store).set(backup.taken_at.timestamp())
+            self._restore.labels(store).set(backup.restore_seconds or 0)
+        for store in STORES_WITH_BACKUPS:
+            self._drill_failed.labels(store).set(store in found.failed_drills)
         ended = (await self._ended.get()).value
         self._maintenance_ended.set(ended.timestamp() if ended else 0)
 

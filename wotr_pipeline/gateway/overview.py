@@ -69,6 +69,7 @@ class Operations:
     maintenance: Maintenance | None
     actions: tuple[Action, ...]
     backups: Mapping[str, Backup]
+    failed_drills: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,10 @@ class Overviews:
     def _operations(self) -> Operations:
         log = self._log
         return Operations(
-            log.maintenance(), tuple(log.actions(LAST_ACTIONS)), dict(log.newest_verified_backups())
+            log.maintenance(),
+            tuple(log.actions(LAST_ACTIONS)),
+            dict(log.newest_verified_backups()),
+            dict(log.failed_drills()),
         )
 
 

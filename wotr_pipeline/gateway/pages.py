@@ -18,10 +18,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from ..stores.api_keys import Scope
+from ..words import FILTERS
 from .access import COOKIE, Caller, access_of
 from .problems import Problem
 from .services import services_of
-from .words import FILTERS
 
 HERE = Path(__file__).parent
 TEMPLATES = Environment(

@@ -13,9 +13,9 @@ from ..config import Settings
 from ..stores.batch import BatchState
 from ..stores.dead_letter import LetterState
 from ..stores.operations_log import STORES_WITH_BACKUPS
+from ..words import ago, minute, plural, seconds
 from .overview import Overview
 from .probes import NAMES
-from .words import ago, minute, plural, seconds
 
 FAILED_SHARE = 0.05
 """As the check ``few_rows_are_rejected`` has it."""
@@ -234,6 +234,13 @@ def _backups(seen: Overview) -> Iterator[Finding]:
             f"{told} {'have' if never[1:] else 'has'} no verified backup: what is lost there is lost for good.",
             "Take one and let a restore drill verify it.",
             "admin.md#backups",
+        )
+    for store in operations.failed_drills:
+        yield Finding(
+            Severity.TODAY,
+            f"{NAMES[store]}'s newest backup could not be restored, and does not count.",
+            "Read what the drill found in Dagster, mend it, and take a new one.",
+            "runbook/backups-missing.md",
         )
     for store, backup in operations.backups.items():
         if seen.now - backup.taken_at > BACKUP_AGE[store]:

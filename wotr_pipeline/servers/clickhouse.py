@@ -4,6 +4,7 @@ Belongs here: the front's command line, the engine's configuration file, and its
 Does not belong here: the front itself (``clickhouse_front/``), tables and queries (``stores/``, ``sql/``).
 """
 
+import os
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -26,9 +27,9 @@ ENGINE_CONFIGURATION = """\
         </wotr_objects>
         <!-- What BACKUP and RESTORE call the store of the backups. -->
         <wotr_backups>
-            <url>{url}</url>
-            <access_key_id>{access_key}</access_key_id>
-            <secret_access_key>{secret_key}</secret_access_key>
+            <url>{backup_url}</url>
+            <access_key_id>{backup_access_key}</access_key_id>
+            <secret_access_key>{backup_secret_key}</secret_access_key>
         </wotr_backups>
     </named_collections>
     <query_log>
@@ -78,8 +79,16 @@ def _prepare(home: Path, configuration: Path, environment: dict[str, str]) -> No
         url=escape(environment["MINIO_ENDPOINT"] + "/"),
         access_key=escape(environment["MINIO_ACCESS_KEY"]),
         secret_key=escape(environment["MINIO_SECRET_KEY"]),
+        backup_url=escape(_elsewhere("ENDPOINT", environment).rstrip("/") + "/"),
+        backup_access_key=escape(_elsewhere("ACCESS_KEY", environment)),
+        backup_secret_key=escape(_elsewhere("SECRET_KEY", environment)),
     )
     write_private(configuration, text)
+
+
+def _elsewhere(name: str, environment: dict[str, str]) -> str:
+    """A setting of the backups' store: what whoever starts the servers has set, or the one of the bucket's."""
+    return os.environ.get(f"WOTR_BACKUP_{name}") or environment[f"MINIO_{name}"]
 
 
 def _probe(environment: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ Does not belong here: reading or writing objects (``objects.py``).
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from .batch import Batch, PlannedRange
 
@@ -14,6 +14,7 @@ RAW = "raw/"
 VALIDATED = "validated/"
 DEAD_LETTERS = "dead-letters/"
 CURATED = "curated/"
+REPORTS = "reports/"
 
 FIRST_GENERATION = 1
 
@@ -77,6 +78,11 @@ def repaired_key(operation: str, number: int) -> str:
 def received_key(topic: str, partition: int, first: int, last: int) -> str:
     """``dead-letters/received/dlq-events-0-17-42.jsonl``: offsets of the dead-letter topic, both included."""
     return f"{RECEIVED}{topic}-{partition}-{first}-{last}.jsonl"
+
+
+def report_key(name: str, first_day: date, ending: str) -> str:
+    """``reports/slow_queries/2026-11-23.html``: a report on the period that begins with that day."""
+    return f"{REPORTS}{name}/{first_day:%Y-%m-%d}.{ending}"
 
 
 def batch_of_dead_letters(key: str) -> str | None:

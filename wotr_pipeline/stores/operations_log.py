@@ -120,3 +120,13 @@ class OperationsLog:
         with translated("read the backups"), self._engine.connect() as connection:
             found = [Backup(**row._mapping) for row in connection.execute(query)]
         return {backup.store: backup for backup in found}
+
+    def failed_drills(self) -> Mapping[str, str]:
+        """By store, what the drill of its newest backup found wrong; stores whose newest is not known bad are absent."""
+        query = (
+            sa.select(backups.c.store, backups.c.problem)
+            .distinct(backups.c.store)
+            .order_by(backups.c.store, backups.c.taken_at.desc())
+        )
+        with translated("read the backups"), self._engine.connect() as connection:
+            return {row.store: row.problem for row in connection.execute(query) if row.problem}

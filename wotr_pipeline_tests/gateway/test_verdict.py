@@ -13,12 +13,12 @@ from wotr_pipeline.gateway.charts import HEIGHT, chart
 from wotr_pipeline.gateway.overview import Batches, Letters, Operations, Overview, Part
 from wotr_pipeline.gateway.probes import NAMES, Health, StoreHealth
 from wotr_pipeline.gateway.verdict import Severity, findings, headline
-from wotr_pipeline.gateway.words import ago, share, size
 from wotr_pipeline.stores.batch import BatchState, LedgerSummary, StateSummary
 from wotr_pipeline.stores.dead_letter import LetterState, Switch
 from wotr_pipeline.stores.event_counts import Count, Period, TimeToTable
 from wotr_pipeline.stores.lag import Lag, PartitionLag
 from wotr_pipeline.stores.operations_log import Backup, Maintenance
+from wotr_pipeline.words import ago, share, size
 
 NOW = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -50,7 +50,9 @@ def letters(quarantined: int = 0, *, stopped: bool = False) -> Letters:
 
 def operations(age: timedelta = HOUR, mode: Maintenance | None = None) -> Operations:
     stores = ("minio", "postgres", "clickhouse")
-    return Operations(mode, (), {store: Backup(store, NOW - age, "s3://b", 1, NOW, 1.0) for store in stores})
+    return Operations(
+        mode, (), {store: Backup(store, NOW - age, "s3://b", 1, NOW, 1.0) for store in stores}, {}
+    )
 
 
 WELL = Overview(
@@ -92,7 +94,12 @@ def test_all_is_well_only_when_nothing_is_found_and_everything_could_be_seen() -
         ({"letters": letters(stopped=True)}, Severity.TODAY, "Retries are stopped by ann"),
         ({"operations": operations(age=9 * 24 * HOUR)}, Severity.TODAY, "9 d old"),
         (
-            {"operations": Operations(None, (), {})},
+            {"operations": replace(operations(), failed_drills={"minio": "a byte was flipped"})},
+            Severity.TODAY,
+            "could not be restored, and does not count",
+        ),
+        (
+            {"operations": Operations(None, (), {}, {})},
             Severity.TODAY,
             "PostgreSQL and ClickHouse have no verified",
         ),

@@ -25,9 +25,9 @@ def upgrade() -> None:
     op.create_unique_constraint("backups_backup_id", "backups", ["backup_id"])
     op.create_table(
         "storage_sizes",
-        sa.Column("day", sa.Date, primary_key=True, comment="day on which it was measured, UTC"),
-        sa.Column("store", sa.Text, primary_key=True, comment="minio, postgres or clickhouse"),
-        sa.Column("name", sa.Text, primary_key=True, comment="prefix or table"),
+        sa.Column("day", sa.Date, primary_key=True, comment="day at whose end it was measured, UTC"),
+        sa.Column("store", sa.Text, primary_key=True, comment="minio, postgres, clickhouse or disk"),
+        sa.Column("name", sa.Text, primary_key=True, comment="prefix, table, or data directory"),
         sa.Column("bytes", sa.BigInteger, nullable=False, comment="on disk"),
         sa.Column("items", sa.BigInteger, nullable=False, comment="objects or rows"),
         comment="How large each part of the stores was, a row a day: growth and forecast are read from it",

@@ -1,6 +1,6 @@
-"""Numbers, times and spans as the pages write them.
+"""Numbers, times and spans as pages and reports write them.
 
-Belongs here: pure formatting, also as filters of the templates. Does not belong here: sentences of one page.
+Belongs here: pure formatting, also as filters of the templates. Does not belong here: sentences of one page or report.
 """
 
 from datetime import datetime, timedelta

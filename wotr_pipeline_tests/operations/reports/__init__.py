@@ -1,0 +1,1 @@
+"""Tests of what the platform reports of itself."""

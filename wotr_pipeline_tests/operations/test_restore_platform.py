@@ -1,0 +1,277 @@
+"""A restored platform is the platform it was: the same rows, once each, and what Kafka got since."""
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import kafka
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.repository import Repository, backup_store
+from wotr_pipeline.backups.taking import take_backup
+from wotr_pipeline.backups.targets import target_of
+from wotr_pipeline.cli import main
+from wotr_pipeline.config import Settings
+from wotr_pipeline.operations.restore.guard import require_quiet
+from wotr_pipeline.operations.restore.platform import points
+from wotr_pipeline.operations.restore.reconciliation import reconcile
+from wotr_pipeline.stores.engine_backups import EngineBackups
+from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.ledger_database import LockClass, connect
+from wotr_pipeline.stores.object_keys import RAW
+from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline.stores.postgres_server import PostgresServer
+from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.operations.recovery_place import (
+    FIRST,
+    SECOND,
+    THIRD,
+    Place,
+    carry_a_stream_with_repeats,
+    place_of,
+)
+from wotr_pipeline_tests.produced import BAD, event
+
+LOG = logging.getLogger("tests")
+
+
+@pytest.fixture
+def place(space: Settings) -> Iterator[Place]:
+    settings = space.model_copy(update={"dagster_postgres_db": f"{space.postgres_db}_dagster"})
+    with place_of(settings) as place:
+        yield place
+    clean(settings)
+
+
+def clean(settings: Settings) -> None:
+    """Databases and buckets that a restore made or kept."""
+    server = PostgresServer(settings)
+    for name in server.databases():
+        if name.startswith(f"{settings.postgres_db}_"):
+            server.drop(name)
+    with closing(EngineBackups(settings)) as engine:
+        for name in engine.databases(f"{settings.clickhouse_db}_"):
+            engine.drop(name)
+    with suppress(Exception):
+        backup_store(settings).remove_bucket()
+
+
+def back_up(place: Place, *stores: Store) -> None:
+    for store in stores:
+        taken = take_backup(place.settings, target_of(place.settings, store), "a test", LOG)
+        assert taken.verification.problem == ""
+
+
+def lose_everything(place: Place) -> None:
+    """What a machine that burns takes with it; Kafka and the bucket of the backups are elsewhere."""
+    place.warehouse.close()
+    with closing(EngineBackups(place.settings)) as engine:
+        engine.drop(place.settings.clickhouse_db)
+    PostgresServer(place.settings).drop(place.settings.postgres_db)
+    place.objects.remove_bucket()
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, arguments, env=environment_of(settings))
+    return done.exit_code, done.output
+
+
+def rebuild(settings: Settings) -> tuple[int, str]:
+    return run(settings, "restore", "platform", "--confirm", f"replace everything of {settings.postgres_db}")
+
+
+def test_from_nothing_the_same_platform_comes_back_and_goes_on_with_what_kafka_got_since(
+    place: Place,
+) -> None:
+    settings = place.settings
+    place.produce(0, FIRST, *(event(f"early{n}") for n in range(25)), *BAD)
+    place.carry()
+    back_up(place, Store.CLICKHOUSE)
+    # The backup of ClickHouse is a week old, those of the others are of today.
+    carry_a_stream_with_repeats(place)
+    back_up(place, Store.POSTGRES, Store.MINIO)
+    before = place.picture()
+    place.produce(1, THIRD + timedelta(minutes=30), *(event(f"late{n}") for n in range(30)), event("a3"))
+    place.carry()
+    after = place.picture()
+    lose_everything(place)
+
+    code, said = run(settings, "restore", "platform")
+    assert code == 0
+    assert "Nothing was restored" in said
+    assert settings.postgres_db not in PostgresServer(settings).databases()
+    code, said = rebuild(settings)
+    assert code == 0, said
+    assert place.picture() == before
+    with closing(OperationsLog(settings)) as operations:
+        mode = operations.maintenance()
+        assert mode is not None
+        assert not mode.enabled
+        assert set(operations.newest_verified_backups()) == {"minio", "postgres", "clickhouse"}
+    place.carry()
+    assert place.picture() == after
+    assert place.balanced() == []
+
+
+SCRIPT = """
+import logging
+from wotr_pipeline.config import load_settings
+from wotr_pipeline.operations.restore.platform import rebuild
+rebuild(load_settings(), None, "a restore that is killed", logging.getLogger())
+"""
+
+
+@pytest.mark.parametrize("moment", ["postgres", "minio", "clickhouse", "reconciled"])
+def test_a_restore_that_is_killed_is_finished_by_the_next(place: Place, tmp_path: Path, moment: str) -> None:
+    carry_a_stream_with_repeats(place)
+    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
+    before = place.picture()
+    lose_everything(place)
+    server = PostgresServer(place.settings)
+
+    def reached() -> bool:
+        if moment == "postgres":
+            return f"{place.settings.postgres_db}_restored" in server.databases()
+        if moment == "minio":
+            with suppress(PermanentError):
+                return next(place.objects.list(RAW), None) is not None
+            return False
+        with closing(EngineBackups(place.settings)) as engine:
+            if moment == "clickhouse":
+                return bool(engine.databases(f"{place.settings.clickhouse_db}_before_"))
+            return "source_stats" in engine.tables(place.settings.clickhouse_db)
+
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(
+        command, env=environment_of(place.settings), cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as killed:
+        waiting = Retrying(
+            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
+        )
+        waiting(lambda: killed.poll() is not None or reached())
+        killed.send_signal(signal.SIGKILL)
+    code, said = rebuild(place.settings)
+    assert code == 0, said
+    assert place.picture() == before
+    assert place.balanced() == []
+
+
+def test_raw_objects_that_are_newer_than_the_backup_are_written_again_from_kafka_byte_for_byte(
+    place: Place,
+) -> None:
+    place.produce(0, FIRST, *(event(f"a{n}") for n in range(30)))
+    place.carry()
+    back_up(place, Store.MINIO)
+    place.produce(0, SECOND, *(event(f"b{n}") for n in range(30)), *BAD)
+    place.carry()
+    objects = {found.key: place.objects.get(found.key) for found in place.objects.list(RAW)}
+    place.objects.remove_bucket()
+    with closing(OperationsLog(place.settings)) as operations:
+        operations.turn_maintenance(True, "a test", "the bucket is gone")
+    words = f"replace {place.settings.minio_bucket}"
+    code, said = run(place.settings, "restore", "run", "minio", "--in-place", "--confirm", words)
+    assert code == 0, said
+    assert len(list(place.objects.list(RAW))) < len(objects)
+    dry = reconcile(place.settings, "a test", LOG)
+    assert (dry.landed_again, dry.lost) == (len(objects) - len(list(place.objects.list(RAW))), ())
+    done = reconcile(place.settings, "a test", LOG, apply=True)
+    assert done.complete, list(done.lines())
+    assert {found.key: place.objects.get(found.key) for found in place.objects.list(RAW)} == objects
+    assert reconcile(place.settings, "a test", LOG).landed_again == 0
+
+
+def test_what_neither_the_backup_nor_kafka_has_is_named(place: Place) -> None:
+    settings = place.settings
+    place.produce(0, FIRST, *(event(f"a{n}") for n in range(15)))
+    place.carry()
+    (batch,) = place.batches()
+    place.objects.delete([batch.raw_key or ""])
+    admin = kafka.KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin.delete_records({kafka.TopicPartition(settings.kafka_topic, 0): 10})
+    admin.close()
+    code, said = run(settings, "restore", "reconcile", "--apply")
+    assert code == 1
+    assert f"{batch.batch_id}: its raw object is gone" in said
+
+
+def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_writes(place: Place) -> None:
+    carry_a_stream_with_repeats(place)
+    back_up(place, Store.MINIO)
+    settings = place.settings
+    words = f"replace {settings.minio_bucket}"
+    for confirm in ("", "yes", "replace something else"):
+        code, said = run(settings, "restore", "run", "minio", "--in-place", "--confirm", confirm)
+        assert code == 1
+        assert words in said
+    code, said = run(settings, "restore", "run", "minio", "--in-place", "--confirm", words)
+    assert code == 1
+    assert "wotr maintenance on" in said
+    with closing(OperationsLog(settings)) as operations:
+        operations.turn_maintenance(True, "a test", "restore")
+        engine = connect(settings, "wotr run 4711", dedicated=True)
+        with engine.connect() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_lock(LockClass.BATCH, 1)))
+            with pytest.raises(PermanentError, match="wotr run 4711"):
+                require_quiet(settings)
+        engine.dispose()
+        require_quiet(settings)
+
+
+def test_the_points_are_chosen_so_that_no_store_remembers_more_than_the_one_it_was_made_from(
+    place: Place,
+) -> None:
+    back_up(place, Store.POSTGRES, Store.MINIO, Store.CLICKHOUSE, Store.POSTGRES)
+    repository = Repository(place.settings)
+    found = points(place.settings, None)
+    first = repository.backup_ids(Store.POSTGRES)[0]
+    assert {store: manifest.backup_id for store, manifest in found.items()} == {
+        Store.POSTGRES: first,
+        Store.MINIO: repository.backup_ids(Store.MINIO)[0],
+    }
+    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
+    found = points(place.settings, None)
+    assert found[Store.CLICKHOUSE].taken_at < found[Store.POSTGRES].taken_at < found[Store.MINIO].taken_at
+    with pytest.raises(PermanentError, match="no verified backup of minio of 2026-01-01"):
+        points(place.settings, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_plans_and_lists_say_what_there_is_and_change_nothing(place: Place) -> None:
+    carry_a_stream_with_repeats(place)
+    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
+    settings, before = place.settings, place.picture()
+    code, said = run(settings, "restore", "list")
+    assert code == 0
+    assert said.count("restored in") == 3
+    for arguments, told in (
+        (("minio", "--prefix", "raw/"), "objects"),
+        (("postgres", "--table", "ledger.public.ingest_batches"), "public.ingest_batches"),
+        (("clickhouse", "--in-place"), f'--confirm "replace {settings.clickhouse_db}"'),
+    ):
+        code, said = run(settings, "restore", "plan", *arguments)
+        assert code == 0, said
+        assert told in said
+        assert "To do it: wotr restore run" in said
+    code, said = run(
+        settings, "restore", "run", "minio", "--prefix", "raw/", "--into", f"{settings.minio_bucket}-x"
+    )
+    assert code == 0, said
+    scratch = place.objects.in_bucket(f"{settings.minio_bucket}-x")
+    assert {found.key for found in scratch.list("")} == {found.key for found in place.objects.list("raw/")}
+    scratch.remove_bucket()
+    code, said = run(settings, "restore", "drill", "postgres")
+    assert code == 0, said
+    code, said = run(settings, "backup", "retention")
+    assert "Nothing was removed" in said
+    code, said = run(settings, "restore", "plan", "minio", "--backup", "minio-20200101T000000000Z")
+    assert code == 1
+    assert "no object" in said
+    assert place.picture() == before
