@@ -44,6 +44,8 @@ STEP_NAMES = (
 NEVER_AGAIN = {"dagster/max_retries": "0"}
 WHEN_DONE = "Events wait in Kafka and are loaded afterwards; nothing is lost."
 
+NOT_ASKED = Report(("Not asked for.",))
+
 Told = Callable[[str], None]
 
 
@@ -295,7 +297,8 @@ def _op(step: Step) -> dg.OpDefinition:
         for line in report.lines:
             visit.told(f"{step.name}: {line}")
             context.log.info("%s", line)
-        window.outcomes.append(report.lines[0])
+        if report is not NOT_ASKED:
+            window.outcomes.append(report.lines[0])
         metadata = _metadata(report)
         if report.problem and not window.dry_run:
             window.fail(report.problem)
@@ -308,7 +311,7 @@ def _op(step: Step) -> dg.OpDefinition:
 def _act(step: Step, visit: Visit, context: dg.OpExecutionContext) -> Report:
     window = visit.window
     if visit.only and step.name not in visit.only:
-        return Report(("Not asked for.",))
+        return NOT_ASKED
     if not window.go_on() and step.in_time and not window.dry_run:
         return Report((f"Left out: the window's time was over at {moment(window.until)}.",))
     return step.act(window, context, step.config(**(context.op_config or {})))
