@@ -31,7 +31,7 @@ from wotr_pipeline.config import (
 from wotr_pipeline.operations.batches import batches, reopen
 from wotr_pipeline.operations.gateway_keys import keys
 from wotr_pipeline.operations.ingest_file import ingest
-from wotr_pipeline.operations.maintenance_mode import maintenance
+from wotr_pipeline.operations.maintenance.commands import maintenance
 from wotr_pipeline.operations.recover_from_raw import recover
 from wotr_pipeline.operations.sample_events import sample
 from wotr_pipeline.stores.errors import StoreError

@@ -18,11 +18,14 @@ from wotr_pipeline.assets.reports import report_assets
 from wotr_pipeline.automation.backup_schedules import backup_automation
 from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
 from wotr_pipeline.automation.executor import executor_of
+from wotr_pipeline.automation.maintenance_window import maintenance_automation
 from wotr_pipeline.automation.report_schedules import report_schedules
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
+from wotr_pipeline.backups.verified import VerifiedBackups
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.operations.dead_letters.jobs import dead_letter_jobs
+from wotr_pipeline.operations.maintenance.job import maintenance_job
 from wotr_pipeline.operations.recovery_job import recovery_job
 from wotr_pipeline.operations.restore.jobs import drill_job, restore_jobs
 from wotr_pipeline.stores.ledger import Ledger
@@ -66,6 +69,8 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
     )
     drill = drill_job(settings)
     backups = backup_automation(settings, drill)
+    window = maintenance_job(settings, verified=VerifiedBackups(settings))
+    maintenance = maintenance_automation(settings, window)
     automation = dg.AutomationConditionSensorDefinition(
         "curated_automation",
         target=dg.AssetSelection.assets("events_daily"),
@@ -85,15 +90,18 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
             *backups.jobs,
             *restore_jobs(settings),
             drill,
+            window,
         ],
         sensors=[
             kafka_offsets_sensor(settings, INGEST_JOB),
             *dead_letter_sensors(settings, TRIAGE_JOB),
+            *maintenance.sensors,
             automation,
         ],
         schedules=[
             *standing_checks_schedule(settings, checks),
             *backups.schedules,
+            *maintenance.schedules,
             *report_schedules(settings),
         ],
         resources={

@@ -15,14 +15,18 @@ from .repository import Repository
 
 
 class VerifiedBackups:
-    """The newest verified backups of ClickHouse and of the bucket; no answer is yes when there is none.
+    """The newest verified backups of ClickHouse and of the bucket, as they are at the first question; no answer is yes
+    when there is none.
 
     Raises TransientError when a store is away: then nothing is known, and nothing may go.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._repository = Repository(settings)
+
+    @cached_property
+    def _repository(self) -> Repository:
+        return Repository(self._settings)
 
     def has_month(self, table: str, month: str) -> bool:
         """Whether the backup has every row of that partition with every value that is live now; reads it whole."""

@@ -46,6 +46,8 @@ class Account:
     failed_rows: int
     pruned: int = 0
     """Rejected records whose envelopes were deleted on purpose, long after they were closed."""
+    retired: int = 0
+    """Batches past their time: raw objects or rows of theirs may be deleted, and nothing of them is counted."""
     failed_by_reason: Mapping[str, int] = field(default_factory=dict)
     """Failed rows in ClickHouse, by reason code."""
     dead_letters_by_reason: Mapping[str, int] = field(default_factory=dict)
@@ -126,6 +128,11 @@ class Account:
             ("duplicates", self.duplicates, "valid events whose id was there already"),
             ("unfinished", self.unfinished, "batches"),
             ("quarantined", self.quarantined, "batches"),
+            *(
+                (("past their time", self.retired, "batches, not counted above: retention may delete them"),)
+                if self.retired
+                else ()
+            ),
         ):
             yield f"{name:<34} {count:>12,}  {where}"
         problems = list(self.differences())
@@ -149,7 +156,9 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
         TransientError: a store is away. PermanentError: it refuses.
     """
     topic = settings.kafka_topic
-    batches = _batches(settings, ledger)
+    first = first_kept_hour(settings, datetime.now(UTC))
+    every = _batches(settings, ledger)
+    batches = [batch for batch in every if batch.hour >= first]
     landed = [batch for batch in batches if batch.raw_key is not None]
     planned_until = ledger.planned_until(topic)
     behind = sum(
@@ -157,7 +166,8 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
         for partition, held in offsets.watermarks(topic).items()
     )
     planned = sum(batch.offsets for batch in batches)
-    rows = warehouse.select("account_rows", {"batches": f"{topic}:"}).to_pylist()
+    counted = {"batches": f"{topic}:", "first_hour": int(first.timestamp())}
+    rows = warehouse.select("account_rows", counted).to_pylist()
     pruned = ledger.pruned_objects([batch.dead_letters_key for batch in batches if batch.dead_letters_key])
     failed = {row["reason"]: row["rows"] for row in rows if row["status"] == "failed"}
     return Account(
@@ -175,9 +185,18 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
         valid_rows=sum(row["rows"] for row in rows if row["status"] == "valid"),
         failed_rows=sum(failed.values()),
         pruned=sum(batch.rejected or 0 for batch in batches if batch.dead_letters_key in pruned),
+        retired=len(every) - len(batches),
         failed_by_reason=failed,
         dead_letters_by_reason=_dead_letters(settings, warehouse, batches),
     )
+
+
+def first_kept_hour(settings: Settings, now: datetime) -> datetime:
+    """The first hour of which retention deletes neither raw objects (by hours) nor rows (by whole months)."""
+    oldest = now - timedelta(days=settings.wotr_keep_rows_days)
+    rows = oldest.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    raw = now - timedelta(days=settings.wotr_keep_raw_days) + timedelta(hours=1)
+    return max(rows, raw.replace(minute=0, second=0, microsecond=0), settings.wotr_first_hour)
 
 
 def _batches(settings: Settings, ledger: Ledger) -> list[Batch]:

@@ -80,7 +80,7 @@ def run_etl(
     Raises:
         TransientError: Kafka or PostgreSQL is away. PermanentError: it refuses.
     """
-    planned, problems = _plan_everything(settings, ledger, report)
+    planned, problems = plan_everything(settings, ledger, report)
     job = build_definitions(settings).resolve_job_def(INGEST_JOB)
     runs = failed = 0
     tried: set[str] = set()
@@ -92,22 +92,31 @@ def run_etl(
         tried.update(batch.batch_id for batch in unfinished)
         for hour in hours:
             key = hour_key(hour)
-            result = job.execute_in_process(
-                instance=instance,
-                partition_key=key,
-                run_config=RUN_CONFIG,
-                tags={HOUR_TAG: key},
-                raise_on_error=False,
-            )
+            result = run_hour(job, hour, instance)
             runs += 1
             failed += not result.success
             outcome = "done" if result.success else f"failed; see run {result.run_id} in the Dagster UI"
             report(f"Hour {key}: {outcome}")
 
 
-def _plan_everything(
-    settings: Settings, ledger: Ledger, report: Callable[[str], None]
+def run_hour(
+    job: dg.JobDefinition, hour: datetime, instance: dg.DagsterInstance
+) -> dg.ExecuteInProcessResult:
+    """Execute the ingest job for an hour in this process; the result says whether it succeeded."""
+    key = hour_key(hour)
+    return job.execute_in_process(
+        instance=instance,
+        partition_key=key,
+        run_config=RUN_CONFIG,
+        tags={HOUR_TAG: key},
+        raise_on_error=False,
+    )
+
+
+def plan_everything(
+    settings: Settings, ledger: Ledger, report: Callable[[str], None] = lambda _: None
 ) -> tuple[int, tuple[str, ...]]:
+    """Plan what Kafka holds now: how many offsets, and where they contradict the ledger. Raises as ``run_etl``."""
     planned = 0
     with KafkaOffsets(settings) as offsets:
         while True:

@@ -86,6 +86,19 @@ def lease(settings: Settings, name: str, holder: str) -> Iterator[Lease]:
         engine.dispose()
 
 
+def holder_of(settings: Settings, name: str) -> str | None:
+    """Who holds the lease now, or None. Raises as ``lease`` does."""
+    place = settings.model_copy(update={"postgres_db": LEASE_DATABASE})
+    engine = connect(place, "wotr lease question", dedicated=True)
+    values = {"class": int(LockClass.LEASE), "number": _number(f"{settings.postgres_db}/{name}")}
+    try:
+        with translated(f"ask for the lease '{name}'"), engine.connect() as connection:
+            by = connection.scalar(_HOLDER, values)
+    finally:
+        engine.dispose()
+    return None if by is None else str(by).removeprefix("wotr lease ")
+
+
 def _number(name: str) -> int:
     """A positive 31-bit number: the locks take a signed one, and show it unsigned."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) >> 1

@@ -1,0 +1,1 @@
+"""The Sunday maintenance window, one module a step."""
