@@ -166,8 +166,9 @@ def account(settings: Settings, ledger: Ledger, warehouse: Warehouse, offsets: K
         for partition, held in offsets.watermarks(topic).items()
     )
     planned = sum(batch.offsets for batch in batches)
-    counted = {"batches": f"{topic}:", "first_hour": int(first.timestamp())}
-    rows = warehouse.select("account_rows", counted).to_pylist()
+    rows = warehouse.select(
+        "account_rows", {"batches": f"{topic}:", "first_hour": int(first.timestamp())}
+    ).to_pylist()
     pruned = ledger.pruned_objects([batch.dead_letters_key for batch in batches if batch.dead_letters_key])
     failed = {row["reason"]: row["rows"] for row in rows if row["status"] == "failed"}
     return Account(

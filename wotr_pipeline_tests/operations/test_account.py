@@ -1,8 +1,8 @@
 """The account of a topic: true when everything is carried, and loud about every difference."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -129,3 +129,19 @@ def test_a_row_loaded_twice_is_named(desk: Desk) -> None:
     (problem,) = desk.account().differences()
     assert problem.startswith("valid rows")
     assert problem.endswith("a difference of 1")
+
+
+def test_what_retention_has_deleted_is_no_difference_and_is_told(desk: Desk) -> None:
+    now = datetime.now(UTC)
+    with EventProducer(desk.settings) as producer:
+        for name, age in (("old", timedelta(days=20)), ("young", timedelta(hours=1))):
+            producer.send(event(name), partition=0, timestamp_ms=int((now - age).timestamp() * 1000))
+    desk.carry()
+    old = min(desk.batches(), key=lambda batch: batch.hour)
+    ObjectStore(desk.settings).delete([old.raw_key or ""])
+    assert not desk.account().balanced
+    kept = replace(desk, settings=desk.settings.model_copy(update={"wotr_keep_raw_days": 8}))
+    told = kept.account()
+    assert told.balanced, list(told.differences())
+    assert (told.retired, told.valid_rows) == (1, 1)
+    assert any("past their time" in line for line in told.lines())
