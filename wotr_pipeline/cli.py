@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 import click
 from dotenv import dotenv_values
 
-from wotr_pipeline.config import DEFAULT_DATA_DIR, ENVIRONMENT_FILE, Settings, SettingsError, load_settings
+from wotr_pipeline.config import (
+    DEFAULT_DATA_DIR,
+    ENVIRONMENT_FILE,
+    SECRET_VARIABLES,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 from wotr_pipeline.operations.batches import batches, reopen
 from wotr_pipeline.operations.gateway_keys import keys
 from wotr_pipeline.operations.ingest_file import ingest
@@ -31,8 +38,6 @@ from wotr_pipeline.stores.errors import StoreError
 
 if TYPE_CHECKING:
     from wotr_pipeline.operations.run_checks import Checked
-
-SECRET_WORDS = ("PASSWORD", "SECRET", "ACCESS_KEY", "API_KEYS")
 
 
 class _Group(click.Group):
@@ -177,7 +182,7 @@ def status(ctx: click.Context) -> None:
 def env(data_dir: Path, show_secrets: bool) -> None:
     """Print the environment as shell commands: eval "$(wotr env --show-secrets)"."""
     for name, value in _environment(data_dir).items():
-        if show_secrets or not any(word in name for word in SECRET_WORDS):
+        if show_secrets or name not in SECRET_VARIABLES:
             click.echo(f"export {name}={shlex.quote(value)}")
         else:
             click.echo(f"# {name} is a secret; --show-secrets prints it")
@@ -233,6 +238,22 @@ def trace(ctx: click.Context, event_id: str, as_json: bool) -> None:
         found = trace_event(event_id, ledger, register, Warehouse(settings))
     click.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines()))
     ctx.exit(0 if found.known else 1)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--only",
+    metavar="NAME",
+    help="One service more closely: postgres, minio, kafka, clickhouse, gateway, dagster, "
+    "or a server as `wotr status` names it.",
+)
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, only: str | None) -> None:
+    """Find the bottleneck; exit code 0 healthy, 1 something was found, 2 it cannot be said."""
+    from wotr_pipeline.operations.doctor.command import examine
+
+    ctx.exit(examine(ctx.obj, only, as_json, click.echo))
 
 
 @main.command("run-etl")
@@ -309,6 +330,20 @@ def init(data_dir: Path, partitions: int) -> None:
         f"There are the topics {settings.kafka_topic} and {settings.kafka_dlq_topic}, the bucket "
         f"{settings.minio_bucket}, the ledger's tables and those of {settings.clickhouse_db}."
     )
+
+
+@main.command("cluster-ddl")
+@click.option("--cluster", default="wotr", show_default=True, help="Its name in remote_servers.")
+def cluster_ddl(cluster: str) -> None:
+    """Print the tables and statements as a ClickHouse cluster needs them (docs/scaling.md). Runs nothing."""
+    from wotr_pipeline.stores import cluster_ddl as variants
+
+    try:
+        found = variants.cluster_ddl(cluster)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from None
+    for variant in found:
+        click.echo(f"-- From wotr_pipeline/sql/{variant.source}.sql\n{variant.text};\n")
 
 
 @main.group(cls=_DeadLetterCommands)

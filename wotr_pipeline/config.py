@@ -9,7 +9,7 @@ variables below), or anything that opens a connection.
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         le=300,
         description="seconds a client may take for a request's headers, and for its body, 1 to 300",
     )
+    wotr_collect_seconds: float = Field(
+        10,
+        ge=0.01,
+        le=60,
+        description="seconds between two looks of the gateway at the stores for its metrics, 0.01 to 60",
+    )
     wotr_maintenance_accepts: bool = Field(
         True, description="whether the gateway takes events into Kafka during maintenance, true or false"
     )
@@ -141,6 +147,14 @@ class Settings(BaseSettings):
     )
     wotr_planned_batches: int = Field(
         64, ge=1, le=10_000, description="most batches planned by one sensor tick, 1 to 10000"
+    )
+    wotr_executor: Literal["in_process", "celery"] = Field(
+        "in_process",
+        description="in_process: a run works its steps off itself; celery: workers do (docs/scaling.md)",
+    )
+    wotr_celery_broker: SecretStr = Field(
+        SecretStr(""),
+        description="redis(s)://[:password@]host:port/number through which runs and Celery workers talk",
     )
     wotr_duplicate_window_hours: int = Field(
         168, ge=1, le=24 * 366, description="hours around a batch in which a repeated id is a duplicate"
@@ -267,6 +281,16 @@ class Settings(BaseSettings):
             raise ValueError("must have 32 characters or more")
         return value
 
+    @field_validator("wotr_celery_broker")
+    @classmethod
+    def _broker_is_redis(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        if not value.get_secret_value() and info.data.get("wotr_executor") != "celery":
+            return value
+        if url.scheme not in ("redis", "rediss") or not url.hostname:
+            raise ValueError("must be redis://host:port/number, or rediss:// for TLS")
+        return value
+
     @field_validator("wotr_first_hour")
     @classmethod
     def _first_hour_is_an_hour(cls, value: datetime) -> datetime:
@@ -277,6 +301,12 @@ class Settings(BaseSettings):
     def runbook(self, page: str) -> str:
         """Address of a page of docs/, such as ``operating.md#ledger``, for messages to operators."""
         return f"{self.wotr_runbook_url.rstrip('/')}/{page}"
+
+
+SECRET_VARIABLES = frozenset(
+    name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr
+) | {"MINIO_ACCESS_KEY", "WOTR_BACKUP_ACCESS_KEY"}
+"""Variables whose values are never shown."""
 
 
 def load_settings(**overrides: object) -> Settings:

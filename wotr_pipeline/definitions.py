@@ -17,6 +17,7 @@ from wotr_pipeline.assets.open_dead_letters import open_dead_letters_asset
 from wotr_pipeline.assets.reports import report_assets
 from wotr_pipeline.automation.backup_schedules import backup_automation
 from wotr_pipeline.automation.dead_letter_sensors import dead_letter_sensors
+from wotr_pipeline.automation.executor import executor_of
 from wotr_pipeline.automation.report_schedules import report_schedules
 from wotr_pipeline.automation.sensors import kafka_offsets_sensor
 from wotr_pipeline.checks.definitions import standing_checks, standing_checks_schedule
@@ -101,7 +102,7 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
             "warehouse": Warehouse(settings),
             **resource_overrides,
         },
-        executor=dg.in_process_executor,
+        executor=executor_of(settings),
     )
 
 

@@ -41,6 +41,7 @@ from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401 
 
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
+WITH_A_GATEWAY = "wotr_pipeline_tests/gateway/"
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
 
@@ -51,16 +52,23 @@ def pytest_configure(config: pytest.Config) -> None:
         _sweep_directories_of_killed_sessions()
 
 
-class OneDeployment(LoadScopeScheduling):
-    """Hands tests out one by one, but those of the whole deployment to one process: each start takes a minute."""
+class SharedOnce(LoadScopeScheduling):
+    """Hands tests out one by one, but those that share something dear to one process, and these first.
+
+    The whole deployment takes a minute to start, the gateway of a module some seconds. Larger groups go out before
+    smaller ones, so that at the end there are only single tests left and no process waits for the other.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "deployment" if nodeid.startswith(OF_THE_DEPLOYMENT) else nodeid
+        if nodeid.startswith(OF_THE_DEPLOYMENT):
+            return "deployment"
+        module = nodeid.split("::", 1)[0]
+        return module if module.startswith(WITH_A_GATEWAY) else nodeid
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDeployment:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedOnce:
     """Who runs which test."""
-    return OneDeployment(config, log)
+    return SharedOnce(config, log)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:

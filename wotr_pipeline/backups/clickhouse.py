@@ -1,7 +1,7 @@
 """ClickHouse: the engine's own BACKUP of a frozen copy, full or upon an earlier one.
 
 Belongs here: which tables at which moment, the chain, what a restore is. Does not belong here: statements
-(``stores/engine_backups.py``).
+(``stores/engine_backups.py``), the files that the engine writes (``engine_files.py``).
 
 The tables are cloned (links to the same files) while no load is half in, which takes milliseconds; sums and BACKUP are
 of the clones, so loads go on meanwhile and the two agree. In place, tables are restored into a database of their own,
@@ -15,20 +15,16 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import SpooledTemporaryFile, TemporaryDirectory
 
 from ..config import Settings
 from ..stores.engine_backups import EngineBackups
 from ..stores.errors import PermanentError
 from ..stores.ledger_locks import RunConnection
-from ..stores.object_streams import PieceReader
 from ..stores.warehouse import Warehouse
 from .differences import differences
-from .manifest import Fact, Manifest, Store, StoredFile
-from .object_index import INDEX_NAME, IndexedObject, IndexWriter, open_index
-from .progress import Progress
-from .repository import PART_BYTES, Repository
+from .engine_files import clear_opened, look_at_files, note_files, opened_files, seal_files
+from .manifest import Fact, Manifest, Store
+from .repository import Repository
 from .target import Restored, Selection, scratch_prefix
 
 FROZEN_PREFIX = "wotr_frozen_"
@@ -50,11 +46,12 @@ class ClickHouseTarget:
         return self._settings.clickhouse_db
 
     def prepare(self, repository: Repository) -> None:
-        """Wait for what the engine still does for a killed run; drop its frozen tables."""
+        """Wait for what the engine still does for a killed run; remove its frozen tables, and what it opened."""
         with self._engine() as engine:
-            engine.wait_for_others(f"{repository.bucket}/{self.store}/data/")
-            for database in engine.databases(self._frozen("")):
+            engine.wait_for_others(self._path)
+            for database in engine.databases(self._frozen(f"{self.store}-")):
                 engine.drop(database)
+        clear_opened(repository)
 
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Freeze, sum up, let the engine write."""
@@ -81,11 +78,15 @@ class ClickHouseTarget:
                 )
             finally:
                 engine.drop(frozen)
-        files, size = (
-            self._seal(repository, backup_id, prefix, log)
-            if repository.cipher.recipient
-            else self._index(repository, backup_id, prefix)
-        )
+        details = {
+            "engine prefix": prefix,
+            "kind": "incremental" if base else "full",
+            "tables": ", ".join(tables),
+        }
+        if repository.cipher.recipient:
+            files, size = seal_files(repository, backup_id, prefix, log)
+        else:
+            files, size, details["engine contents"] = note_files(repository, backup_id, prefix)
         return Manifest(
             backup_id,
             self.store,
@@ -97,7 +98,7 @@ class ClickHouseTarget:
             repository.cipher.recipient,
             files,
             facts,
-            {"engine prefix": prefix, "kind": "incremental" if base else "full", "tables": ", ".join(tables)},
+            details,
         )
 
     def plan(
@@ -132,7 +133,7 @@ class ClickHouseTarget:
         log: logging.Logger,
     ) -> Restored:
         """Into the database ``place``."""
-        with self._engine() as engine:
+        with self._engine() as engine, _told_of(manifest):
             self._restore(engine, repository, manifest, place, selection, log)
             items = sum(fact.items for fact in _facts(engine, place, engine.tables(place)))
         return Restored(place, items, self._size(repository, manifest))
@@ -141,14 +142,19 @@ class ClickHouseTarget:
         self, repository: Repository, manifest: Manifest, selection: Selection, log: logging.Logger
     ) -> Restored:
         """Restore beside, compare, change places."""
-        beside = f"{self.source}_before_{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
+        beside = self._before(f"{datetime.now(UTC):%Y%m%dt%H%M%S%f}")
         warehouse = Warehouse(self._settings)
         with closing(warehouse):
             warehouse.migrate()
         with self._engine() as engine:
-            self._restore(engine, repository, manifest, beside, selection, log)
             tables = _tables(manifest, selection)
-            found = _facts(engine, beside, tables)
+            try:
+                with _told_of(manifest):
+                    self._restore(engine, repository, manifest, beside, selection, log)
+                    found = _facts(engine, beside, tables)
+            except PermanentError:
+                engine.drop(beside)
+                raise
             wanted = [
                 fact
                 for fact in manifest.facts
@@ -173,17 +179,19 @@ class ClickHouseTarget:
                 else:
                     engine.exchange(table, self.source, beside)
                 log.info("%s is restored in place.", table)
+            earlier = [name for name in engine.databases(self._before("")) if name != beside]
+        notes = [f"The former tables are kept: DROP DATABASE {beside}; when they are not needed."]
+        if earlier:
+            notes.append(
+                f"Earlier restores have left {', '.join(earlier)}. If one of them was killed, former tables that it had "
+                "already replaced are there and nowhere else. Look into them before you drop them."
+            )
         items = sum(fact.items for fact in found)
-        return Restored(
-            self.source,
-            items,
-            self._size(repository, manifest),
-            (f"The former tables are kept: DROP DATABASE {beside}; when they are not needed.",),
-        )
+        return Restored(self.source, items, self._size(repository, manifest), tuple(notes))
 
-    def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:  # noqa: ARG002 - others need it
+    def facts(self, place: str, manifest: Manifest) -> Sequence[Fact]:
         """Read every table of the database ``place``."""
-        with self._engine() as engine:
+        with self._engine() as engine, _told_of(manifest):
             return _facts(engine, place, engine.tables(place))
 
     def check_shared(self, repository: Repository, manifest: Manifest, groups: Iterable[str]) -> str:
@@ -201,7 +209,15 @@ class ClickHouseTarget:
     def leftovers(self) -> Sequence[str]:
         """Scratch databases of this database's drills."""
         with self._engine() as engine:
-            return engine.databases(scratch_prefix(self.store, self.source))
+            found = engine.databases(scratch_prefix(self.store, self.source))
+            if found:  # a restore that still fills one must not race with its removal
+                engine.wait_for_others(self._path)
+            return found
+
+    @property
+    def _path(self) -> str:
+        """What every place of this platform's backups begins with, as the engine names them."""
+        return f"{self._settings.wotr_backup_bucket}/{self.store}/data/"
 
     @contextmanager
     def _engine(self) -> Iterator[EngineBackups]:
@@ -213,6 +229,9 @@ class ClickHouseTarget:
 
     def _frozen(self, backup_id: str) -> str:
         return f"{FROZEN_PREFIX}{self.source}_{backup_id.replace('-', '_')}"
+
+    def _before(self, moment: str) -> str:
+        return f"{self.source}_before_{moment}"
 
     def _freeze(self, engine: EngineBackups, tables: Sequence[str], frozen: str) -> datetime:
         """Clone every table while no load is half in; the moment of it."""
@@ -247,33 +266,6 @@ class ClickHouseTarget:
             return None
         return newest if len(chain) < self._settings.wotr_backup_full_every else None
 
-    def _index(
-        self, repository: Repository, backup_id: str, prefix: str
-    ) -> tuple[tuple[StoredFile, ...], int]:
-        """Which objects the engine wrote, so that one that is missing or changed is seen."""
-        size = 0
-        with TemporaryDirectory(prefix="wotr-backup-") as scratch:
-            index = IndexWriter(Path(scratch) / INDEX_NAME)
-            for found in repository.objects.list(prefix):
-                size += found.size
-                index.add(IndexedObject(found.key, found.size, found.etag, found.modified, "", (), "", {}))
-            index.close()
-            with index.path.open("rb") as file:
-                stored = repository.write(self.store, backup_id, INDEX_NAME, file)
-        return (stored,), size + stored.size
-
-    def _seal(
-        self, repository: Repository, backup_id: str, prefix: str, log: logging.Logger
-    ) -> tuple[tuple[StoredFile, ...], int]:
-        progress, files = Progress(log, "files", "encrypted"), []
-        for found in list(repository.objects.list(prefix)):
-            reader = PieceReader(repository.objects.pieces(found, PART_BYTES))
-            name = f"sealed/{found.key.removeprefix(prefix)}"
-            files.append(repository.write(self.store, backup_id, name, reader))
-            progress.add(1, found.size)
-        repository.clear(prefix)
-        return tuple(files), sum(file.size for file in files)
-
     def _restore(
         self,
         engine: EngineBackups,
@@ -284,12 +276,14 @@ class ClickHouseTarget:
         log: logging.Logger,
     ) -> None:
         tables = _tables(manifest, selection)
+        engine.wait_for_others(self._path)
+        clear_opened(repository)
         with ExitStack() as opened:
             if manifest.recipient:
-                prefix = opened.enter_context(self._opened(repository, manifest))
+                prefix = opened.enter_context(opened_files(repository, manifest))
             else:
                 for one in repository.chain(manifest):
-                    _look_at_objects(repository, one)
+                    look_at_files(repository, one)
                 prefix = manifest.details["engine prefix"]
             engine.drop(place)
             engine.create(place)
@@ -297,23 +291,21 @@ class ClickHouseTarget:
             path = f"{repository.bucket}/{prefix}"
             engine.restore(tables, manifest.source, place, path, selection.partition, identity, log)
 
-    @contextmanager
-    def _opened(self, repository: Repository, manifest: Manifest) -> Iterator[str]:
-        """The engine's files in plain, for as long as the block lasts."""
-        prefix = f"{self.store}/data/{manifest.backup_id}/opened/"
-        repository.clear(prefix)
-        try:
-            for file in manifest.files:
-                with SpooledTemporaryFile(max_size=PART_BYTES) as local:
-                    for data in repository.read(file):
-                        local.write(data)
-                    repository.objects.put_file(f"{prefix}{file.name.removeprefix('sealed/')}", local)
-            yield prefix
-        finally:
-            repository.clear(prefix)
-
     def _size(self, repository: Repository, manifest: Manifest) -> int:
         return sum(one.bytes for one in repository.chain(manifest))
+
+
+@contextmanager
+def _told_of(manifest: Manifest) -> Iterator[None]:
+    """Let a failure for good say whose it is."""
+    try:
+        yield
+    except PermanentError as error:
+        if manifest.backup_id in str(error):
+            raise
+        raise PermanentError(
+            f"{manifest.backup_id} cannot be restored; use an older backup. {error}"
+        ) from error
 
 
 def _facts(engine: EngineBackups, database: str, tables: Sequence[str]) -> tuple[Fact, ...]:
@@ -344,22 +336,3 @@ def _tables(manifest: Manifest, selection: Selection) -> list[str]:
             f"{manifest.backup_id} has no partition {selection.partition} of {name}. It has {', '.join(partitions)}."
         )
     return [name]
-
-
-def _look_at_objects(repository: Repository, manifest: Manifest) -> None:
-    """Whether the engine's objects are those that it wrote.
-
-    Raises:
-        PermanentError: one is missing or was changed.
-    """
-    prefix = manifest.details["engine prefix"]
-    there = {found.key: (found.size, found.etag) for found in repository.objects.list(prefix)}
-    with open_index(repository, manifest.file(INDEX_NAME)) as rows:
-        for row in rows:
-            found = there.get(row.key)
-            if found != (row.size, row.etag):
-                what = "is missing" if found is None else "was changed after it was written"
-                raise PermanentError(
-                    f"{repository.objects.uri(row.key)} {what}: {manifest.backup_id} cannot be restored, nor what "
-                    "builds upon it. Use an older backup; the next one is a full one."
-                )

@@ -12,7 +12,7 @@ different and leaves what is newer: raw objects may be the only copy of events.
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from ..config import Settings
 from ..stores.errors import PermanentError
-from ..stores.objects import ObjectInfo, ObjectStore
+from ..stores.objects import ObjectInfo, ObjectStore, Piece
 from .cipher import SUFFIX
 from .manifest import Fact, Manifest, Part, Store
 from .object_index import (
@@ -84,7 +84,7 @@ class MinioTarget:
                 copy.enter(row, copied)
                 if row is not None:
                     index.add(row)
-                    facts.add(row.key, row.sha256, row.metadata)
+                    facts.add(row.key, row.sha256, row.metadata, row.content_type)
                     progress.add(1, row.size if copied else 0)
             index.close()
             with index.path.open("rb") as file:
@@ -167,12 +167,11 @@ class MinioTarget:
         """Read every object of the bucket ``place``."""
         bucket, facts = self._objects.in_bucket(place), FactsOfObjects()
 
-        def read(found: ObjectInfo) -> tuple[str, str, dict[str, str]]:
-            digest, metadata = hashlib.sha256(), {}
-            for piece in bucket.pieces(found, PART_BYTES):
-                digest.update(piece.data)
-                metadata = dict(piece.metadata)
-            return found.key, digest.hexdigest(), metadata
+        def read(found: ObjectInfo) -> tuple[str, str, Mapping[str, str], str]:
+            digest, last = hashlib.sha256(), Piece(b"", {}, "")
+            for last in bucket.pieces(found, PART_BYTES):
+                digest.update(last.data)
+            return found.key, digest.hexdigest(), last.metadata, last.content_type
 
         for told in _in_order(read, bucket.list("")):
             facts.add(*told)
@@ -248,7 +247,7 @@ class MinioTarget:
                     whole.write(data)
                 if digest.hexdigest() != row.sha256:
                     raise PermanentError(f"{row.key} is not what was backed up: its checksum differs.")
-                bucket.put_file(row.key, whole, row.metadata)
+                bucket.put_file(row.key, whole, row.metadata, content_type=row.content_type)
             return row.size
 
         for written in _in_order(put, rows):
@@ -321,10 +320,9 @@ class _Copy:
 
     def _copied(self, version: ObjectInfo) -> IndexedObject:
         whole, contents, suffix = hashlib.sha256(), [], self._repository.cipher.suffix
-        metadata: dict[str, str] = {}
+        piece = Piece(b"", {}, "")
         for piece in self._objects.pieces(version, PART_BYTES):
             whole.update(piece.data)
-            metadata = dict(piece.metadata)
             content = hashlib.sha256(piece.data).hexdigest()
             key = content_key(content, suffix)
             if self._overwrite or self._repository.objects.head(key) is None:
@@ -338,7 +336,8 @@ class _Copy:
             whole.hexdigest(),
             tuple(contents),
             suffix,
-            metadata,
+            piece.metadata,
+            piece.content_type,
         )
 
 

@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         pa.field("contents", pa.list_(pa.string()), nullable=False),
         pa.field("suffix", pa.string(), nullable=False),
         pa.field("metadata", pa.string(), nullable=False),
+        pa.field("content_type", pa.string(), nullable=False),
     ]
 )
 _MODULUS = 1 << 256
@@ -53,6 +54,7 @@ class IndexedObject:
     contents: tuple[str, ...]
     suffix: str
     metadata: Mapping[str, str]
+    content_type: str
 
     def same_as(self, size: int, etag: str, modified: datetime) -> bool:
         """Whether a listing shows the very version that was copied."""
@@ -80,16 +82,16 @@ def group_of(key: str) -> str:
 class FactsOfObjects:
     """Counts and sums objects by group, in whatever order they come.
 
-    The checksum is the sum, modulo 2^256, of SHA-256(key, content's SHA-256, metadata): an object that is missing,
-    changed, doubled or renamed changes it.
+    The checksum is the sum, modulo 2^256, of SHA-256(key, content's SHA-256, metadata, content type): an object that is
+    missing, changed, doubled or renamed changes it.
     """
 
     def __init__(self) -> None:
         self._groups: dict[str, list[int]] = {}
 
-    def add(self, key: str, sha256: str, metadata: Mapping[str, str]) -> None:
+    def add(self, key: str, sha256: str, metadata: Mapping[str, str], content_type: str) -> None:
         """One object."""
-        told = json.dumps([key, sha256, sorted(metadata.items())]).encode()
+        told = json.dumps([key, sha256, sorted(metadata.items()), content_type]).encode()
         group = self._groups.setdefault(group_of(key), [0, 0])
         group[0] += 1
         group[1] = (group[1] + int.from_bytes(hashlib.sha256(told).digest())) % _MODULUS
@@ -139,6 +141,7 @@ def table_of(rows: Iterable[IndexedObject]) -> pa.Table:
             "contents": list(row.contents),
             "suffix": row.suffix,
             "metadata": json.dumps(dict(row.metadata), sort_keys=True),
+            "content_type": row.content_type,
         }
         for row in rows
     ]
@@ -159,6 +162,7 @@ def rows_of(file: Path) -> Iterator[IndexedObject]:
                     tuple(row["contents"]),
                     row["suffix"],
                     json.loads(row["metadata"]),
+                    row["content_type"],
                 )
 
 

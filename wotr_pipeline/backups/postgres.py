@@ -4,10 +4,14 @@ Belongs here: which databases, what a restore of them is. Does not belong here: 
 (``stores/postgres_tools.py``), statements (``stores/postgres_server.py``).
 
 In place, a database is restored beside the old one, compared, and takes its name; the old one is kept under another.
-A kill between the two renames leaves no database of the old name, and the next restore gives it one. Dagster's own
-database is replaced only while nobody is connected to it: a run cannot replace the store that it is recorded in.
+Both renames are one transaction. Roles that are missing are created first, without passwords; those that are there
+stay as they are. What a killed restore has left beside, the next backup or restore removes. Dagster's own database is
+replaced only while nobody is connected to it: a run cannot replace the store that it is recorded in.
+
+A drill's copy belongs to the settings' role; owners and privileges come back in place alone.
 """
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +21,18 @@ from datetime import UTC, datetime
 from ..config import Settings
 from ..stores.errors import PermanentError
 from ..stores.operations_log import OperationsLog
-from ..stores.postgres_server import PostgresServer, Snapshot
+from ..stores.postgres_server import PostgresServer
 from ..stores.postgres_tools import PostgresTools
 from .differences import differences
 from .manifest import Fact, Manifest, Store, StoredFile
+from .postgres_facts import restored_facts, sequence_facts, table_facts
+from .postgres_selection import DAGSTER, LEDGER, copying, selected
 from .repository import Repository
 from .target import Restored, Selection, scratch_prefix
 
-LEDGER, DAGSTER = "ledger", "dagster"
-ROLES_FILE = "roles.sql"
+GLOBALS_FILE = "globals.sql"
+BESIDE_PREFIX = "wotr-restoring-"
+"""How the names of databases begin that are to take another's place: those are ours to drop."""
 IDENTIFIER_BYTES = 63
 
 
@@ -46,7 +53,11 @@ class PostgresTarget:
         return self._settings.postgres_db
 
     def prepare(self, repository: Repository) -> None:
-        """A killed run leaves nothing here."""
+        """Remove what a killed restore in place has left beside."""
+        del repository
+        for database in self._server.databases():
+            if database in {self.beside(role) for role in (LEDGER, DAGSTER)}:
+                self._server.drop(database)
 
     def take(self, repository: Repository, backup_id: str, log: logging.Logger) -> Manifest:
         """Dump each database; its facts are of the dump's own snapshot."""
@@ -54,17 +65,21 @@ class PostgresTarget:
         facts: list[Fact] = []
         taken_at = datetime.now(UTC)
         there = set(self._server.databases())
+        self._tools.check(self._server.major())
         databases = {role: name for role, name in self._databases().items() if name in there}
+        for role, name in self._databases().items() - databases.items():
+            log.info("There is no database %s (%s): it is left out.", name, role)
         if LEDGER not in databases:
             raise PermanentError(f"There is no database {self.source} to back up. Check POSTGRES_DB.")
         for role, database in databases.items():
             with self._server.snapshot(database) as snapshot:
+                sequences = sequence_facts(role, snapshot)
                 with self._tools.dump(database, snapshot.name) as dump:
                     files.append(repository.write(self.store, backup_id, f"{role}.dump", dump))
-                facts += _facts(role, snapshot)
+                facts += table_facts(role, snapshot) + sequences
             log.info("The database %s is dumped: %d bytes.", database, files[-1].size)
-        roles = io.BytesIO(self._tools.roles())
-        files.append(repository.write(self.store, backup_id, ROLES_FILE, roles))
+        shared = io.BytesIO(self._tools.globals())
+        files.append(repository.write(self.store, backup_id, GLOBALS_FILE, shared))
         return Manifest(
             backup_id,
             self.store,
@@ -85,11 +100,15 @@ class PostgresTarget:
         """Names the databases."""
         del repository
         if not in_place:
-            what = f"the table {selection.table}" if selection.table else "every table"
+            if not selection.table:
+                return [
+                    f"Every table of {role} ({file.size:,} bytes of dump) is restored into a database of its own."
+                    for role, file in _dumps(manifest)
+                ]
             return [
-                f"{what.capitalize()} of {role} ({file.size:,} bytes of dump) is restored into a database of its own."
-                for role, file in _dumps(manifest)
-                if _wanted(role, selection)
+                f"The table {schema}.{table} of {role} alone is restored, without indexes and triggers. To bring "
+                f"missing rows back: {copying(f'<place>-{role}', self._name(manifest, role), schema, table)}"
+                for role, schema, table in selected(manifest, selection)
             ]
         self._refuse_table(selection)
         steps = []
@@ -119,11 +138,28 @@ class PostgresTarget:
     ) -> Restored:
         """Into ``<place>-ledger`` and ``<place>-dagster``."""
         size, notes = 0, []
+        self._tools.check(self._server.major())
+        tables = {role: (schema, name) for role, schema, name in selected(manifest, selection)}
         for role, file in _dumps(manifest):
-            if not _wanted(role, selection):
+            if tables and role not in tables:
                 continue
             database = _scratch(place, role)
-            self._fill(repository, file, database, _table(selection))
+            self._empty(database)
+            if role in tables:
+                schema, name = tables[role]
+                # Types and functions that the table needs come with the definitions of all.
+                self._tools.restore(database, repository.read(file), "--section=pre-data")
+                self._tools.restore(
+                    database, repository.read(file), "--data-only", f"--schema={schema}", f"--table={name}"
+                )
+                self._server.keep_only(database, schema, name)
+                notes.append(
+                    f"To bring missing rows of {schema}.{name} back: "
+                    f"{copying(database, self._name(manifest, role), schema, name)}"
+                )
+            else:
+                self._tools.restore(database, repository.read(file))
+            self._server.analyze(database)
             log.info("%s is restored into the database %s.", file.name, database)
             size += file.size
             notes.append(f"{role} is in the database {database}.")
@@ -137,8 +173,15 @@ class PostgresTarget:
     ) -> Restored:
         """Restore beside, compare, take the name."""
         self._refuse_table(selection)
+        self._tools.check(self._server.major())
         items = size = 0
-        notes = []
+        notes = self._add_roles(repository, manifest)
+        owners = self._server.superuser()
+        if not owners:
+            notes.append(
+                f"{self._settings.postgres_user} is no superuser: everything belongs to it now. Grant other roles "
+                "again what they need."
+            )
         for role, file in _dumps(manifest):
             database = self._databases()[role]
             if role == DAGSTER and (users := self._server.connections(database)):
@@ -147,10 +190,12 @@ class PostgresTarget:
                     "gateway, then restore again."
                 )
                 continue
-            beside = f"{database}_restored"
-            self._fill(repository, file, beside, None)
+            beside = self.beside(role)
+            self._empty(beside)
+            self._tools.restore(beside, repository.read(file), owners=owners)
+            self._server.analyze(beside)
             with self._server.snapshot(beside) as snapshot:
-                found = _facts(role, snapshot)
+                found = restored_facts(role, snapshot, manifest.facts)
             wanted = [fact for fact in manifest.facts if fact.name.startswith(f"{role}.")]
             if problem := differences(wanted, found):
                 self._server.drop(beside)
@@ -159,11 +204,11 @@ class PostgresTarget:
                 )
             if role == LEDGER:
                 self._begin_maintenance(beside, manifest)
-            if database in self._server.databases():
-                before = f"{database[:40]}_before_{datetime.now(UTC):%Y%m%dt%H%M%S}"
-                self._server.rename(database, before)
-                notes.append(f"The former {database} is kept: DROP DATABASE {before}; when it is not needed.")
-            self._server.rename(beside, database)
+            before = f"{database[:40]}_before_{datetime.now(UTC):%Y%m%dt%H%M%S}"
+            if self._server.take_name(beside, database, before, end_connections=role == LEDGER):
+                notes.append(
+                    f'The former {database} is kept: DROP DATABASE "{before}"; when it is not needed.'
+                )
             log.info("%s is restored in place.", database)
             items, size = items + sum(fact.items for fact in found), size + file.size
         notes.append(
@@ -178,7 +223,7 @@ class PostgresTarget:
         for role, _ in _dumps(manifest):
             if (database := _scratch(place, role)) in there:
                 with self._server.snapshot(database) as snapshot:
-                    facts += _facts(role, snapshot)
+                    facts += restored_facts(role, snapshot, manifest.facts)
         return facts
 
     def check_shared(self, repository: Repository, manifest: Manifest, groups: Iterable[str]) -> str:
@@ -209,27 +254,35 @@ class PostgresTarget:
         dagster = self._settings.dagster_postgres_db
         return {LEDGER: self.source} | ({DAGSTER: dagster} if dagster not in ("", self.source) else {})
 
-    def _fill(
-        self, repository: Repository, file: StoredFile, database: str, table: tuple[str, str] | None
-    ) -> None:
+    def _name(self, manifest: Manifest, role: str) -> str:
+        return manifest.details.get(f"database {role}", role)
+
+    def beside(self, role: str) -> str:
+        """Name of the database that is to take the place of another."""
+        return f"{BESIDE_PREFIX}{hashlib.sha256(self.source.encode()).hexdigest()[:8]}-{role}"
+
+    def _empty(self, database: str) -> None:
         self._server.drop(database)
         self._server.create(database)
-        self._tools.restore(database, repository.read(file), table)
-        self._server.analyze(database)
+
+    def _add_roles(self, repository: Repository, manifest: Manifest) -> list[str]:
+        text = b"".join(repository.read(manifest.file(GLOBALS_FILE))).decode()
+        made, refused = self._server.add_roles(text.splitlines())
+        notes = []
+        if made:
+            notes.append(
+                f"These roles were created, without passwords: {', '.join(made)}. Set them (ALTER ROLE)."
+            )
+        if refused:
+            notes.append(f"These roles are missing and may not be created by this one: {', '.join(refused)}.")
+        return notes
 
     def _refuse_table(self, selection: Selection) -> None:
         if not selection.whole:
             raise PermanentError(
                 "In place, PostgreSQL is restored whole. Restore the table into a scratch place (without --in-place), "
-                "look at it, then copy the rows that are missing with INSERT … SELECT."
+                "look at it, then copy the rows that are missing: the restore says how."
             )
-
-
-def _facts(role: str, snapshot: Snapshot) -> list[Fact]:
-    return [
-        Fact(f"{role}.{table.schema}.{table.name}", "", table.rows, table.checksum)
-        for table in snapshot.sums()
-    ]
 
 
 def _dumps(manifest: Manifest) -> Iterator[tuple[str, StoredFile]]:
@@ -237,18 +290,6 @@ def _dumps(manifest: Manifest) -> Iterator[tuple[str, StoredFile]]:
         for file in manifest.files:
             if file.name == f"{role}.dump":
                 yield role, file
-
-
-def _wanted(role: str, selection: Selection) -> bool:
-    parts = selection.table.split(".")
-    return len(parts) < 3 or parts[0] == role
-
-
-def _table(selection: Selection) -> tuple[str, str] | None:
-    if not selection.table:
-        return None
-    *_, schema, name = ["public", *selection.table.split(".")]
-    return schema, name
 
 
 def _scratch(place: str, role: str) -> str:

@@ -15,12 +15,12 @@ from ..stores.api_keys import Scope
 from ..stores.batch import BatchState
 from ..stores.dead_letter import OPEN
 from ..stores.operations_log import STORES_WITH_BACKUPS
+from ..stores.thresholds import NAMES
 from ..words import share
 from .access import Caller
 from .charts import chart
 from .metrics import WINDOW_SECONDS
 from .pages import person_with, render
-from .probes import NAMES
 from .services import services_of
 from .verdict import findings, headline
 

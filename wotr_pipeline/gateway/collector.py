@@ -1,4 +1,4 @@
-"""Puts into the metrics what the stores tell, every few seconds.
+"""Puts into the metrics what the stores tell, every WOTR_COLLECT_SECONDS.
 
 Each source is asked by itself and gives up by itself: one that is away keeps its last values, its timestamp in
 ``wotr_collected_timestamp_seconds`` stands still, and all others go on.
@@ -30,7 +30,6 @@ from .overview import Overviews
 from .probes import Probes
 from .shared_answer import SharedAnswer
 
-EVERY_SECONDS = 10.0
 PATIENCE_SECONDS = 8.0
 
 _OTHER = "other"
@@ -175,7 +174,7 @@ class Collector:
         while True:
             await asyncio.gather(*(self._collect(name, source) for name, source in sources.items()))
             self._metrics.tick(time.monotonic())
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._settings.wotr_collect_seconds)
 
     def close(self) -> None:
         """Close what only the collector uses."""

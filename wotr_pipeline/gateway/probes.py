@@ -11,15 +11,10 @@ from datetime import UTC, datetime
 from ..config import Settings
 from ..stores.errors import StoreError
 from ..stores.probes import probes
-from .shared_answer import SharedAnswer
+from ..stores.thresholds import NAMES
+from .shared_answer import PATIENCE_SECONDS, SharedAnswer
 
 FRESH_SECONDS = 1.0
-NAMES = {
-    "postgres": "PostgreSQL",
-    "minio": "The object store",
-    "kafka": "Kafka",
-    "clickhouse": "ClickHouse",
-}
 
 
 @dataclass(frozen=True)
@@ -54,16 +49,19 @@ class Health:
 
 
 class Probes:
-    """Asks the stores; a store that hangs keeps one thread, however often it is asked for."""
+    """Asks the stores; a store that hangs keeps one thread, however often it is asked for.
 
-    def __init__(self, settings: Settings) -> None:
+    ``patience``: seconds after which a store that has not answered is down.
+    """
+
+    def __init__(self, settings: Settings, patience: float = PATIENCE_SECONDS) -> None:
         self._answers = {
-            store: SharedAnswer(NAMES[store], probe, fresh=FRESH_SECONDS)
+            store: SharedAnswer(NAMES[store], probe, fresh=FRESH_SECONDS, patience=patience)
             for store, probe in probes(settings).items()
         }
 
     async def health(self) -> Health:
-        """All stores, asked at once; never raises, and takes two seconds at most."""
+        """All stores, asked at once; never raises, and takes its patience at most."""
         return Health(tuple(await asyncio.gather(*map(self._of, self._answers))))
 
     async def _of(self, store: str) -> StoreHealth:

@@ -1,7 +1,7 @@
 """The first line of the admin page: is all well, and if not, what is wrong, how much, and what to do next.
 
-Belongs here: thresholds and sentences. Pure: from an ``Overview`` to ``Finding``s, the worst first.
-Does not belong here: gathering (``overview.py``), alerts that wake people (``observability/``).
+Belongs here: sentences. Pure: from an ``Overview`` to ``Finding``s, the worst first.
+Does not belong here: gathering (``overview.py``), thresholds that others share (``stores/thresholds.py``), alerts that wake people (``observability/``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,22 +13,16 @@ from ..config import Settings
 from ..stores.batch import BatchState
 from ..stores.dead_letter import LetterState
 from ..stores.operations_log import STORES_WITH_BACKUPS
+from ..stores.thresholds import (
+    BACKUP_AGE,
+    FAILED_PER_MINUTE,
+    FAILED_SHARE,
+    NAMES,
+    SLOW_SECONDS,
+    STORE_EFFECTS,
+)
 from ..words import ago, minute, plural, seconds
 from .overview import Overview
-from .probes import NAMES
-
-FAILED_SHARE = 0.05
-"""As the check ``few_rows_are_rejected`` has it."""
-FAILED_PER_MINUTE = 10
-"""As the alert HighValidationFailures has it, over the last ten minutes."""
-SLOW_SECONDS = 1.0
-"""As the alert HighLatency has it."""
-BACKUP_AGE = {
-    "minio": timedelta(hours=26),
-    "postgres": timedelta(hours=26),
-    "clickhouse": timedelta(days=8),
-}
-"""Daily ones, and the weekly one, with the time that a drill takes."""
 
 
 class Severity(IntEnum):
@@ -87,17 +81,11 @@ def headline(found: list[Finding], seen: Overview) -> str:
 
 
 def _stores(seen: Overview) -> Iterator[Finding]:
-    effects = {
-        "postgres": "No events are taken and nothing is loaded. Events in Kafka are safe.",
-        "kafka": "No events are taken. What was taken before is loaded on.",
-        "minio": "Events are taken and wait in Kafka. Nothing is loaded.",
-        "clickhouse": "Events are taken and wait. Nothing can be queried.",
-    }
     for store in seen.health.stores:
         if not store.up:
             yield Finding(
                 Severity.NOW,
-                f"{store.name} is down. {store.reason} {effects[store.store]}",
+                f"{store.name} is down. {store.reason} {STORE_EFFECTS[store.store]}",
                 "See its log and its disk (wotr status), start it again; what waits goes on by itself.",
                 "admin.md#a-store-is-down",
             )

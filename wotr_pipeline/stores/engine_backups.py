@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponenti
 
 from ..config import Settings
 from .errors import PermanentError, TransientError
-from .warehouse import Warehouse
+from .warehouse import TRANSIENT_CODES, Warehouse
 
 COLLECTION = "wotr_backups"
 WAIT_SECONDS = 6 * 3600
@@ -60,6 +60,13 @@ class EngineBackups:
         """Read a table whole."""
         found = self._warehouse.select("backup_sums", {"database": database, "table": table}).to_pylist()
         return [PartitionSum(row["partition"], row["items"], row["checksum"]) for row in found]
+
+    def sum_of(self, database: str, table: str, partition: str) -> PartitionSum:
+        """Read one partition whole."""
+        (row,) = self._warehouse.select(
+            "backup_sum_of_partition", {"database": database, "table": table, "partition": partition}
+        ).to_pylist()
+        return PartitionSum(partition, row["items"], row["checksum"])
 
     def create(self, database: str) -> None:
         """Make a database, unless it is there."""
@@ -191,7 +198,12 @@ def _failed(error: str, verb: str) -> TransientError | PermanentError:
     )
     missing = {"BACKUP_ENTRY_NOT_FOUND", "BACKUP_NOT_FOUND", "CANNOT_RESTORE_TABLE", "BACKUP_DAMAGED"}
     broken = missing | {"CHECKSUM_DOESNT_MATCH", "CORRUPTED_DATA", "WRONG_BASE_BACKUP", "BAD_DATA_PART_NAME"}
-    return PermanentError(text) if symbol and symbol[-1] in broken else TransientError(text)
+    if symbol and symbol[-1] in broken:
+        return PermanentError(text)
+    # A damaged file makes a restore fail in many ways (a type that is unknown, an object of another size): what is
+    # not the world's fault is the backup's, and a drill has to say so.
+    of_the_backup = verb == "restore" and code is not None and int(code[1]) not in TRANSIENT_CODES
+    return PermanentError(text) if of_the_backup else TransientError(text)
 
 
 def _name(database: str, table: str) -> str:

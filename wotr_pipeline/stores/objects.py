@@ -62,10 +62,11 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some bytes of an object, and the metadata of the whole."""
+    """Some bytes of an object, and what is known of the whole."""
 
     data: bytes
     metadata: Mapping[str, str]
+    content_type: str
 
 
 class ObjectStore:
@@ -166,7 +167,14 @@ class ObjectStore:
             return False
         return True
 
-    def put_file(self, key: str, file: IO[bytes], metadata: Mapping[str, str] | None = None) -> None:
+    def put_file(
+        self,
+        key: str,
+        file: IO[bytes],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        content_type: str = "",
+    ) -> None:
         """Write the whole of a seekable file as an object, as ``put`` does, without holding it in memory."""
         digest = hashlib.md5(usedforsecurity=False)
         file.seek(0)
@@ -174,7 +182,8 @@ class ObjectStore:
             digest.update(data)
         file.seek(0)
         checksum = base64.b64encode(digest.digest()).decode()
-        self._call("put_object", key, Body=file, ContentMD5=checksum, Metadata=dict(metadata or {}))
+        kind = {"ContentType": content_type} if content_type else {}
+        self._call("put_object", key, Body=file, ContentMD5=checksum, Metadata=dict(metadata or {}), **kind)
 
     def head(self, key: str) -> ObjectInfo | None:
         """Size, time and metadata of an object, or None if there is none."""
@@ -210,10 +219,11 @@ class ObjectStore:
             FileNotFoundError: that version is not there any more.
         """
         if not version.size:
-            found = self.head(version.key)
-            if found is None or found.etag != version.etag:
-                raise FileNotFoundError(version.key)
-            yield Piece(b"", found.metadata)
+            try:
+                found = self._call("head_object", version.key, IfMatch=version.etag)
+            except FileExistsError:
+                raise FileNotFoundError(version.key) from None
+            yield Piece(b"", found["Metadata"], found.get("ContentType", ""))
         for start in range(0, version.size, size):
             yield self._piece(version, start, min(start + size, version.size) - 1)
 
@@ -227,7 +237,7 @@ class ObjectStore:
                 IfMatch=version.etag,
             )
             async with answer["Body"] as body:
-                return Piece(await body.read(), answer["Metadata"])
+                return Piece(await body.read(), answer["Metadata"], answer.get("ContentType", ""))
 
         try:
             piece: Piece = self._waited(

@@ -4,12 +4,14 @@ Belongs here: statements about databases, and a snapshot that a dump can share. 
 rows (``ledger.py``), dumps (``postgres_tools.py``).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import IsolationLevel
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from ..config import Settings
@@ -35,6 +37,32 @@ _TABLES = sa.text("""
       AND nspname NOT LIKE 'pg_toast%'
     ORDER BY 1, 2
 """)
+_SEQUENCES = sa.text("""
+    SELECT pg_namespace.nspname AS schema, pg_class.relname AS name, seqincrement AS increment,
+        pg_sequence_last_value(pg_class.oid) AS last
+    FROM pg_catalog.pg_sequence JOIN pg_catalog.pg_class ON pg_class.oid = seqrelid
+        JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relpersistence <> 't' AND NOT seqcycle
+    ORDER BY 1, 2
+""")
+_OTHER_TABLES = sa.text("""
+    SELECT pg_namespace.nspname AS schema, pg_class.relname AS name
+    FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema')
+      AND pg_class.oid NOT IN (
+        WITH RECURSIVE kept AS (
+          SELECT wanted.oid FROM pg_catalog.pg_class AS wanted
+            JOIN pg_catalog.pg_namespace AS its ON its.oid = wanted.relnamespace
+          WHERE its.nspname = :schema AND wanted.relname = :table
+          UNION SELECT inhparent FROM pg_catalog.pg_inherits JOIN kept ON kept.oid = inhrelid)
+        SELECT oid FROM kept)
+""")
+_OWNER = sa.text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name")
+_END_CONNECTIONS = sa.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+)
+_INSUFFICIENT_PRIVILEGE, _DUPLICATE = "42501", "42710"
+_ROLE = re.compile(r"CREATE ROLE (.+);")
 
 
 @dataclass(frozen=True)
@@ -45,6 +73,16 @@ class TableSum:
     name: str
     rows: int
     checksum: str
+
+
+@dataclass(frozen=True)
+class SequencePosition:
+    """The number that a sequence gave last; None: it gave none yet. Those that begin again (CYCLE) are not told."""
+
+    schema: str
+    name: str
+    increment: int
+    last: int | None
 
 
 class Snapshot:
@@ -70,6 +108,14 @@ class Snapshot:
                 )
                 row = self._connection.execute(statement).one()
                 yield TableSum(table.schema, table.name, row.rows, row.checksum)
+
+    def sequences(self) -> list[SequencePosition]:
+        """Where the sequences are now. They stand outside of snapshots: they may be further a moment later."""
+        with translated("read the sequences"):
+            return [
+                SequencePosition(row.schema, row.name, row.increment, row.last)
+                for row in self._connection.execute(_SEQUENCES).all()
+            ]
 
 
 class PostgresServer:
@@ -100,6 +146,63 @@ class PostgresServer:
         finally:
             engine.dispose()
 
+    def major(self) -> int:
+        """The server's major version."""
+        with self._administering("ask for the version") as connection:
+            number = connection.scalar(
+                sa.text("SELECT current_setting('server_version_num')::integer / 10000")
+            )
+        return int(number or 0)
+
+    def superuser(self) -> bool:
+        """Whether the settings' role is one."""
+        with self._administering("look at the role") as connection:
+            return bool(
+                connection.scalar(sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+            )
+
+    def add_roles(self, statements: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Create the roles of a dump of globals that are missing; those that are there stay as they are.
+
+        Returns the names of those created (without passwords) and of those the settings' role may not create.
+        """
+        made: list[str] = []
+        refused: list[str] = []
+        with self._administering("create the roles") as connection:
+            there = set(connection.scalars(sa.text("SELECT quote_ident(rolname) FROM pg_roles")))
+            for statement in statements:
+                role = _ROLE.fullmatch(statement)
+                if role and role[1] in there:
+                    continue
+                about = role or any(
+                    statement.startswith(f"ALTER ROLE {name} ")
+                    or (
+                        statement.startswith("GRANT ")
+                        and (f" TO {name} " in statement or f" TO {name};" in statement)
+                    )
+                    for name in made
+                )
+                if not about:
+                    continue
+                try:
+                    connection.exec_driver_sql(statement)
+                except sa.exc.DBAPIError as error:
+                    code = getattr(error.orig, "pgcode", "")
+                    if code == _INSUFFICIENT_PRIVILEGE and role:
+                        refused.append(role[1])
+                    if code not in (_INSUFFICIENT_PRIVILEGE, _DUPLICATE):
+                        raise
+                else:
+                    made += [role[1]] if role else []
+        return made, refused
+
+    def keep_only(self, database: str, schema: str, table: str) -> None:
+        """Drop every table but one from a database."""
+        with self._administering(f"drop the other tables of {database}", database) as connection:
+            for other in connection.execute(_OTHER_TABLES, {"schema": schema, "table": table}).all():
+                name = f"{self._quoted(connection, other.schema)}.{self._quoted(connection, other.name)}"
+                connection.execute(sa.text(f"DROP TABLE IF EXISTS {name} CASCADE"))
+
     def databases(self) -> list[str]:
         """Names of all databases."""
         with self._administering("list the databases") as connection:
@@ -123,27 +226,37 @@ class PostgresServer:
         with self._administering("analyse", database) as connection:
             connection.execute(sa.text("ANALYZE"))
 
-    def rename(self, database: str, to: str) -> None:
-        """Rename a database, ending every connection to it."""
-        with self._administering(f"rename the database {database}") as connection:
-            old, new = self._quoted(connection, database), self._quoted(connection, to)
-            connection.execute(sa.text(f"ALTER DATABASE {old} ALLOW_CONNECTIONS false"))
+    def take_name(self, database: str, name: str, before: str, *, end_connections: bool) -> bool:
+        """Give ``database`` the name ``name``; the database that has it now is kept as ``before``, if there is one.
+
+        Both renames are one transaction: a kill leaves either all as it was or all done, and no moment is without
+        a database of that name. Returns whether there was a former one.
+
+        Raises:
+            TransientError: somebody is connected to the former one (and ``end_connections`` is not wished).
+        """
+        with self._administering(f"rename the database {database}", isolation="READ COMMITTED") as connection:
+            new, old, kept = (self._quoted(connection, text) for text in (database, name, before))
+            connection.commit()
             for attempt in Retrying(
-                stop=stop_after_attempt(8),
+                stop=stop_after_attempt(3),
                 wait=wait_exponential(0.1, max=2),
                 retry=retry_if_exception_type(TransientError),
                 reraise=True,
             ):
-                with attempt, translated(f"rename the database {database}"):
-                    connection.execute(
-                        sa.text(
-                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                            "WHERE datname = :name AND pid <> pg_backend_pid()"
-                        ),
-                        {"name": database},
-                    )
-                    connection.execute(sa.text(f"ALTER DATABASE {old} RENAME TO {new}"))
-            connection.execute(sa.text(f"ALTER DATABASE {new} ALLOW_CONNECTIONS true"))
+                with attempt, translated(f"give {database} the name {name}"), connection.begin():
+                    owner = connection.scalar(_OWNER, {"name": name})
+                    if owner is not None:
+                        if end_connections:
+                            connection.execute(_END_CONNECTIONS, {"name": name})
+                        # It locks the name against newcomers, then waits 5 s for those who are leaving.
+                        connection.execute(sa.text(f"ALTER DATABASE {old} RENAME TO {kept}"))
+                    connection.execute(sa.text(f"ALTER DATABASE {new} RENAME TO {old}"))
+                    if owner is not None and owner != self._settings.postgres_user:
+                        connection.execute(
+                            sa.text(f"ALTER DATABASE {old} OWNER TO {self._quoted(connection, owner)}")
+                        )
+        return owner is not None
 
     def connections(self, database: str) -> list[str]:
         """Who is connected to a database, by application."""
@@ -152,14 +265,16 @@ class PostgresServer:
             return list(connection.scalars(statement, {"name": database}))
 
     @contextmanager
-    def _administering(self, doing: str, database: str = LEASE_DATABASE) -> Iterator[sa.Connection]:
-        """Outside of any transaction: CREATE DATABASE and its like want that."""
+    def _administering(
+        self, doing: str, database: str = LEASE_DATABASE, isolation: IsolationLevel = "AUTOCOMMIT"
+    ) -> Iterator[sa.Connection]:
+        """Outside of any transaction unless ``isolation`` says so: CREATE DATABASE and its like want that."""
         settings = self._settings.model_copy(update={"postgres_db": database})
         engine = connect(settings, "wotr databases", dedicated=True)
         try:
             with (
                 translated(doing),
-                engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+                engine.connect().execution_options(isolation_level=isolation) as connection,
             ):
                 connection.execute(sa.text("SET statement_timeout = '600s'"))
                 yield connection

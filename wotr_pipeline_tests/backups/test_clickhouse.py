@@ -1,11 +1,13 @@
 """The backup of ClickHouse: the engine's own, full and incremental, restored and compared partition by partition."""
 
+import logging
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pyrage
@@ -14,17 +16,22 @@ from pydantic import SecretStr
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.clickhouse import FROZEN_PREFIX, ClickHouseTarget
+from wotr_pipeline.backups.engine_files import note_files
 from wotr_pipeline.backups.manifest import Store
 from wotr_pipeline.backups.repository import Repository
-from wotr_pipeline.backups.taking import Taken, drill_newest, take_backup
+from wotr_pipeline.backups.taking import Taken, drill_newest, lease_name, take_backup
 from wotr_pipeline.backups.target import Selection, scratch_prefix
 from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.engine_backups import EngineBackups
-from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.errors import PermanentError, TransientError
+from wotr_pipeline.stores.leases import lease
+from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_locks import RunConnection
+from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
 
 FILL = """
 INSERT INTO odd SELECT number + {first:UInt64}, repeat('ü', number % 50), if(number % 3 = 0, NULL, number),
@@ -103,7 +110,11 @@ def test_the_sums_see_a_changed_value_of_any_column(filled: Settings) -> None:
                     f"ALTER TABLE odd UPDATE {change} WHERE id = 1004", settings={"mutations_sync": 2}
                 )
             seen.add(tuple(engine.sums(filled.clickhouse_db, "odd")))
-    assert len(seen) == 5
+        for change in ("ADD COLUMN derived", "MODIFY COLUMN derived"):
+            with closing(Warehouse(filled)) as warehouse:
+                warehouse.client.command(f"ALTER TABLE odd {change} UInt64 MATERIALIZED id + {len(seen)}")
+            seen.add(tuple(engine.sums(filled.clickhouse_db, "odd")))
+    assert len(seen) == 7
 
 
 def test_loads_go_on_during_a_backup_and_it_holds_each_of_them_whole_or_not_at_all(filled: Settings) -> None:
@@ -172,32 +183,72 @@ def test_in_place_all_tables_change_places_also_where_there_are_none(filled: Set
     assert asked(filled, "SELECT count() FROM ingested_data") == 0
 
 
-@pytest.mark.parametrize("damage", ["flipped", "missing", "base gone"])
-def test_a_damaged_chain_is_found_by_the_drill_and_the_next_backup_is_a_full_one(
-    filled: Settings, damage: str
-) -> None:
-    first = take(filled)
+def test_a_damaged_chain_is_found_by_the_drill_and_the_next_backup_is_a_full_one(filled: Settings) -> None:
+    first = take(filled).manifest
     with closing(Warehouse(filled)) as warehouse:
         fill(warehouse, 70_000, "2026-08-01")
-    second = take(filled)
-    assert second.manifest.base_id == first.manifest.backup_id
+    second = take(filled).manifest
+    assert second.base_id == first.backup_id
     repository = Repository(filled)
-    key = next(
-        found.key
-        for found in repository.objects.list(first.manifest.details["engine prefix"])
-        if found.key.endswith("data.bin") or found.key.endswith("text.bin")
+    objects, prefix = repository.objects, first.details["engine prefix"]
+    keys = [found.key for found in objects.list(prefix)]
+    data = next(key for key in keys if key.endswith(("data.bin", "text.bin")))
+
+    def drilled(settings: Settings = filled) -> str:
+        return drill_newest(settings, ClickHouseTarget(settings), "a test", LOG).verification.problem
+
+    for key in (data, f"{prefix}.backup"):
+        whole = objects.get(key)
+        flip_a_byte(objects, key)
+        assert f"{key} was changed" in drilled()
+        objects.put(key, whole[: len(whole) // 2])
+        assert f"{key} was changed" in drilled()
+        objects.delete([key])
+        assert f"{key} is missing" in (problem := drilled())
+        assert first.backup_id in problem
+        assert "Use an older backup" in problem
+        objects.put(key, whole)
+    assert drilled() == ""
+    stranger = filled.model_copy(
+        update={"wotr_backup_signing_key": SecretStr("another key of 32 characters....")}
     )
-    if damage == "flipped":
-        flip_a_byte(repository.objects, key)
-    elif damage == "missing":
-        repository.objects.delete([key])
-    else:
-        repository.forget(Store.CLICKHOUSE, first.manifest.backup_id)
-    found = drill_newest(filled, ClickHouseTarget(filled), "a test", LOG).verification
-    assert (key if damage != "base gone" else first.manifest.backup_id) in found.problem
+    with pytest.raises(PermanentError, match="can be trusted"):
+        drilled(stranger)
+    repository.forget(Store.CLICKHOUSE, first.backup_id)
+    assert first.backup_id in drilled()
     third = take(filled)
     assert third.manifest.base_id is None
     assert third.verification.problem == ""
+
+
+def test_what_rots_where_no_list_shows_it_is_found_by_reading(filled: Settings) -> None:
+    manifest = take(filled).manifest
+    repository = Repository(filled)
+    prefix = manifest.details["engine prefix"]
+    keys = [found.key for found in repository.objects.list(prefix)]
+    for ending in ("data.bin", "checksums.txt", "/odd.sql", "/.backup"):
+        key = next(key for key in keys if key.endswith(ending))
+        whole = repository.objects.get(key)
+        flip_a_byte(repository.objects, key)
+        # What the list says is made to agree; all that is left is the contents.
+        files, _, _ = note_files(repository, manifest.backup_id, prefix)
+        repository.publish(replace(manifest, files=files))
+        problem = drill_newest(filled, ClickHouseTarget(filled), "a test", LOG).verification.problem
+        assert manifest.backup_id in problem
+        assert "an older backup" in problem.lower()
+        repository.objects.put(key, whole)
+
+
+def test_a_backup_that_the_engine_wrote_to_another_store_is_none(
+    filled: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(filled)
+    monkeypatch.setattr(repository, "bucket", filled.minio_bucket)
+    repository.prepare()
+    with pytest.raises(PermanentError, match="wotr_backups must have the endpoint"):
+        ClickHouseTarget(filled).take(repository, "clickhouse-20261101T000000000Z", LOG)
+    repository.bucket = filled.wotr_backup_bucket
+    ObjectStore(filled).delete([found.key for found in ObjectStore(filled).list("")])
 
 
 def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: Settings) -> None:
@@ -216,18 +267,85 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
     keys = [found.key for found in repository.objects.list("clickhouse/data/")]
     assert keys
     assert all(key.endswith(".age") for key in keys)
-    other = sealed.model_copy(update={"wotr_backup_identity": SecretStr("")})
-    found = drill_newest(other, ClickHouseTarget(other), "a test", LOG).verification
-    assert "WOTR_BACKUP_IDENTITY is empty" in found.problem
+    for wrong, told in (
+        ("", "WOTR_BACKUP_IDENTITY is empty"),
+        (str(pyrage.x25519.Identity.generate()), "is not the one"),
+    ):
+        other = sealed.model_copy(update={"wotr_backup_identity": SecretStr(wrong)})
+        assert told in drill_newest(other, ClickHouseTarget(other), "a test", LOG).verification.problem
+    # A drill that is killed while the engine reads leaves files in plain: not for longer than the next run begins.
+    run_killed_in("restore", 1, "drill_newest(settings, target, 'a killed run', log)", sealed)
+    assert any(not found.key.endswith(".age") for found in repository.objects.list("clickhouse/data/"))
+    with lease(sealed, lease_name(Store.CLICKHOUSE), "a test"):
+        ClickHouseTarget(sealed).prepare(repository)
+    assert [found.key for found in repository.objects.list("clickhouse/data/")] == keys
 
 
 SCRIPT = """
 import logging
+import os
+import signal
+import sys
 from wotr_pipeline.backups.clickhouse import ClickHouseTarget
-from wotr_pipeline.backups.taking import take_backup
+from wotr_pipeline.backups.repository import Repository
+from wotr_pipeline.backups.taking import drill_newest, take_backup
+from wotr_pipeline.backups.target import Selection
 from wotr_pipeline.config import load_settings
-take_backup(load_settings(), ClickHouseTarget(load_settings()), "a run that is killed", logging.getLogger())
+from wotr_pipeline.stores.engine_backups import EngineBackups
+
+settings, log = load_settings(), logging.getLogger()
+target, repository = ClickHouseTarget(settings), Repository(settings)
+
+
+def kill_in(method, call):
+    real, calls = getattr(EngineBackups, method), []
+
+    def counted(self, *arguments):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, *arguments)
+
+    setattr(EngineBackups, method, counted)
+
+
 """
+
+
+def run_killed_in(method: str, call: int, statement: str, settings: Settings) -> None:
+    """Run a statement in a process that kills itself as it comes to the given call of an engine's method."""
+    script = f"{SCRIPT}kill_in({method!r}, {call})\n{statement}\n"
+    ended = subprocess.run([sys.executable, "-c", script], env=environment_of(settings), check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and_nothing_former_is_lost(
+    filled: Settings,
+) -> None:
+    with closing(Warehouse(filled)) as warehouse:
+        warehouse.client.command("CREATE TABLE another AS odd")
+        warehouse.client.command("INSERT INTO another SELECT * FROM odd")
+        manifest = take(filled).manifest
+        for table in ("another", "odd"):
+            warehouse.client.command(f"TRUNCATE TABLE {table}")
+        fill(warehouse, 1, "2026-11-01", 5)
+        warehouse.client.command("INSERT INTO another SELECT * FROM odd")
+    run_killed_in(
+        "exchange",
+        2,
+        "target.replace(repository, repository.newest(target.store), Selection(), log)",
+        filled,
+    )
+    counts = "SELECT [(SELECT count() FROM another), (SELECT count() FROM odd)]"
+    assert asked(filled, counts) == [3000, 5]
+    done = ClickHouseTarget(filled).replace(Repository(filled), manifest, Selection(), LOG)
+    assert asked(filled, counts) == [3000, 3000]
+    with closing(EngineBackups(filled)) as engine:
+        killed, finished = engine.databases(f"{filled.clickhouse_db}_before_")
+    assert f"DROP DATABASE {finished};" in done.notes[0]
+    assert killed in done.notes[1]
+    assert asked(filled, f"SELECT count() FROM {killed}.another") == 5
+    assert asked(filled, f"SELECT count() FROM {finished}.odd") == 5
 
 
 @pytest.mark.parametrize("moment", ["frozen", "clickhouse/data/", "clickhouse/manifests/"])
@@ -236,7 +354,7 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
 ) -> None:
     repository = Repository(filled)
     repository.prepare()
-    command = [sys.executable, "-c", SCRIPT]
+    command = [sys.executable, "-c", f"{SCRIPT}take_backup(settings, target, 'a run that is killed', log)"]
     with subprocess.Popen(
         command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
     ) as run:
@@ -255,3 +373,36 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
         assert repository.manifest(Store.CLICKHOUSE, backup_id).items == 3000
     assert {found.key.split("/")[2] for found in repository.objects.list("clickhouse/data/")} == set(ids)
     assert frozen(filled) == scratch(filled) == []
+
+
+def test_an_engine_that_is_killed_while_it_writes_fails_the_run_and_the_next_one_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with temporary_data_directory() as path:
+        platform = Platform(path)
+        platform.up(("postgres", "objects", "clickhouse"))
+        settings = settings_of(platform)
+        migrate_ledger(settings)
+        with closing(Warehouse(settings)) as warehouse:
+            warehouse.migrate()
+            warehouse.client.command(
+                "CREATE TABLE odd (id UInt64, text String) ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id"
+            )
+            warehouse.client.command("INSERT INTO odd SELECT number, toString(number) FROM numbers(200000)")
+
+        real = EngineBackups._wait
+
+        def killed_meanwhile(self: EngineBackups, identity: str, verb: str, log: logging.Logger) -> None:
+            platform.kill("clickhouse")
+            real(self, identity, verb, log)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EngineBackups, "_wait", killed_meanwhile)
+            with pytest.raises(TransientError):
+                take(settings)
+        assert Repository(settings).backup_ids(Store.CLICKHOUSE) == []
+        platform.wait_ready("clickhouse")
+        taken = take(settings)
+        assert taken.verification.problem == ""
+        assert taken.manifest.items == 200_000
+        assert frozen(settings) == scratch(settings) == []

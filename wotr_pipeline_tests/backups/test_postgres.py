@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,17 +14,23 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from wotr_pipeline.backups.differences import differences
 from wotr_pipeline.backups.manifest import Store
 from wotr_pipeline.backups.postgres import PostgresTarget
 from wotr_pipeline.backups.repository import Repository
-from wotr_pipeline.backups.taking import Taken, drill_newest, take_backup
+from wotr_pipeline.backups.taking import Taken, drill_newest, lease_name, take_backup
 from wotr_pipeline.backups.target import Selection, scratch_prefix
 from wotr_pipeline.config import Settings
-from wotr_pipeline.stores.errors import PermanentError
-from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline.servers.lifecycle import Platform
+from wotr_pipeline.servers.postgres import SUPERUSER
+from wotr_pipeline.stores import postgres_tools
+from wotr_pipeline.stores.errors import PermanentError, TransientError
+from wotr_pipeline.stores.leases import LeaseTakenError, lease
+from wotr_pipeline.stores.ledger_database import connect, migrate
 from wotr_pipeline.stores.postgres_server import PostgresServer
+from wotr_pipeline.stores.postgres_tools import PostgresTools
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
 
 ODD = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -216,13 +222,18 @@ settings = load_settings()
 target = PostgresTarget(settings)
 if sys.argv[1] == "take":
     take_backup(settings, target, "a run that is killed", logging.getLogger())
+elif sys.argv[1] == "read":
+    with target._tools.dump(settings.postgres_db, sys.argv[2]) as dump:
+        dump.read(10)
+        print("reading", flush=True)
+        sys.stdin.read()
 else:
-    rename = target._server.rename
-    def then_wait(database, to):
-        rename(database, to)
-        print("renamed", flush=True)
-        import time; time.sleep(600)
-    target._server.rename = then_wait
+    import sqlalchemy as sa
+    def then_wait(connection, cursor, statement, *others):
+        if sys.argv[1] in statement:
+            print("there", flush=True)
+            sys.stdin.read()
+    sa.event.listen(sa.engine.Engine, "after_cursor_execute", then_wait)
     manifest = Repository(settings).newest(Store.POSTGRES)
     target.replace(Repository(settings), manifest, Selection(), logging.getLogger())
 """
@@ -253,21 +264,189 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for
     assert not any(name.startswith("wotr-drill") for name in names(filled))
 
 
-def test_a_restore_that_is_killed_between_the_two_renames_is_finished_by_the_next(
-    filled: Settings, tmp_path: Path
+@contextmanager
+def running_until_killed(settings: Settings, where: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The script, at the point where it says so; killed at the end of the block."""
+    command = [sys.executable, "-c", SCRIPT, *arguments]
+    with subprocess.Popen(
+        command,
+        env=environment_of(settings),
+        cwd=where,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline().strip() in ("there", "reading")
+            yield run
+        finally:
+            run.kill()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.05), retry=retry_if_result(lambda x: not x))(
+        condition
+    )
+
+
+@pytest.mark.parametrize("at", ["CREATE DATABASE", "RENAME TO"])
+def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_it_left(
+    filled: Settings, tmp_path: Path, at: str
 ) -> None:
     taken = take(filled)
-    command = [sys.executable, "-c", SCRIPT, "replace"]
-    with subprocess.Popen(
-        command, env=environment_of(filled), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "renamed\n"
-        run.send_signal(signal.SIGKILL)
-    assert filled.postgres_db not in names(filled)
-    PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
     with opened(filled) as connection:
-        assert connection.scalar(sa.text('SELECT count(*) FROM "Odd names"."a table"')) == 500
+        connection.execute(sa.text("INSERT INTO empty VALUES ('later')"))
+    with running_until_killed(filled, tmp_path, at):
+        pass
+    server = PostgresServer(filled)
+    beside = PostgresTarget(filled).beside("ledger")
+    eventually(lambda: "wotr databases" not in server.connections(filled.postgres_db))
+    assert beside in server.databases()
+    with opened(filled) as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM empty")) == 1
+    if at == "CREATE DATABASE":
+        PostgresTarget(filled).prepare(Repository(filled))
+    else:
+        PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+        with opened(filled) as connection:
+            assert connection.scalar(sa.text("SELECT count(*) FROM empty")) == 0
+    assert beside not in server.databases()
+
+
+def test_the_dump_of_a_run_that_is_killed_ends_with_it(filled: Settings, tmp_path: Path) -> None:
+    more = "CREATE TABLE more AS SELECT md5(n::text) AS text FROM generate_series(1, 50000) AS n"
+    with opened(filled) as connection:
+        connection.execute(sa.text(more))
+    server = PostgresServer(filled)
+    with server.snapshot(filled.postgres_db) as snapshot:
+        with running_until_killed(filled, tmp_path, "read", snapshot.name):
+            assert server.connections(filled.postgres_db).count("wotr backup") == 2
+        eventually(lambda: server.connections(filled.postgres_db).count("wotr backup") == 1)
+
+
+def test_sequences_go_on_after_the_restore_and_one_that_is_behind_is_found(filled: Settings) -> None:
+    taken = take(filled)
+    target, place = PostgresTarget(filled), f"{filled.postgres_db}-scratch"
+    target.restore(Repository(filled), taken.manifest, place, Selection(), LOG)
+    sequence = '"Odd names"."a table_id_seq"'
+    for value, whole in ((499, False), (500, True), (900, True)):
+        with opened(filled, f"{place}-ledger") as connection:
+            connection.execute(sa.text(f"SELECT setval('{sequence}', {value})"))
+        problem = differences(taken.manifest.facts, target.facts(place, taken.manifest))
+        assert (problem == "") is whole, value
+    target.discard(place)
+
+
+@pytest.fixture
+def as_superuser() -> Iterator[Settings]:
+    """A server of its own, and settings of its superuser: roles are everybody's, and the usual role makes none."""
+    with temporary_data_directory() as path:
+        platform = Platform(path)
+        platform.up(("postgres", "objects"))
+        superuser = {
+            "postgres_user": SUPERUSER,
+            "postgres_password": platform.directory.secrets["postgres_superuser"],
+        }
+        settings = settings_of(platform, **superuser)
+        migrate(settings)
+        yield settings
+
+
+HASH = sa.text("SELECT rolpassword FROM pg_authid WHERE rolname = :name")
+
+
+def test_in_place_owners_and_grants_come_back_and_roles_that_are_missing_are_made(
+    as_superuser: Settings,
+) -> None:
+    filled = as_superuser
+    reader, owner = "reader", "an owner"
+    with opened(filled) as connection:
+        for statement in (
+            "CREATE TABLE empty (nothing text)",
+            f'CREATE ROLE "{reader}" LOGIN', f'CREATE ROLE "{owner}"', f'GRANT "{owner}" TO "{reader}"',
+            f'GRANT SELECT ON empty TO "{reader}"', f'ALTER TABLE empty OWNER TO "{owner}"',
+        ):  # fmt: skip
+            connection.execute(sa.text(statement))
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    server = PostgresServer(filled)
+    server.drop(filled.postgres_db)
+    with opened(filled, "postgres") as connection:
+        connection.execute(sa.text(f'DROP ROLE "{reader}"'))
+        connection.execute(sa.text(f"ALTER ROLE \"{owner}\" PASSWORD 'kept'"))
+        password = connection.scalar(HASH, {"name": owner})
+    done = PostgresTarget(filled).replace(Repository(filled), taken.manifest, Selection(), LOG)
+    assert any(reader in note and "without passwords" in note for note in done.notes)
+    with opened(filled) as connection:
+        can = sa.text(
+            "SELECT has_table_privilege(:name, 'empty', 'SELECT'), pg_has_role(:name, :owner, 'MEMBER')"
+        )
+        assert connection.execute(can, {"name": reader, "owner": owner}).one() == (True, True)
+        assert (
+            connection.scalar(sa.text("SELECT tableowner FROM pg_tables WHERE tablename = 'empty'")) == owner
+        )
+        assert connection.scalar(HASH, {"name": owner}) == password
+
+
+def test_one_table_comes_back_with_its_types_and_the_sentence_that_copies_its_rows_works(
+    filled: Settings,
+) -> None:
+    with opened(filled) as connection:
+        connection.execute(
+            sa.text("CREATE TABLE moods (mood mood PRIMARY KEY, at timestamptz DEFAULT now())")
+        )
+        connection.execute(sa.text("INSERT INTO moods VALUES ('calm'), ('wild')"))
+    taken = take(filled)
+    target, repository, place = PostgresTarget(filled), Repository(filled), f"{filled.postgres_db}-scratch"
+    wanted = Selection(table=f"{filled.postgres_db}.public.moods")
+    done = target.restore(repository, taken.manifest, place, wanted, LOG)
+    assert done.items == 2
+    with opened(filled) as connection:
+        connection.execute(sa.text("DELETE FROM moods WHERE mood = 'calm'"))
+    (note,) = (note for note in done.notes if "psql" in note)
+    tools = PostgresTools(filled)
+    there = {**tools._environment(), "PATH": f"{Path(tools._program('psql')).parent}:/usr/bin:/bin"}
+    subprocess.run(note[note.index("psql") : note.rindex(" (name")], shell=True, env=there, check=True)
+    with opened(filled) as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM moods")) == 2
+    target.discard(place)
+    with pytest.raises(PermanentError, match=r"has no table public\.nowhere"):
+        target.restore(repository, taken.manifest, place, Selection(table="public.nowhere"), LOG)
+
+
+def test_a_backup_is_refused_while_another_one_holds_the_lease(filled: Settings) -> None:
+    Repository(filled).prepare()
+    with (
+        lease(filled, lease_name(Store.POSTGRES), "the other one"),
+        pytest.raises(LeaseTakenError, match="other"),
+    ):
+        take(filled)
+    assert Repository(filled).backup_ids(Store.POSTGRES) == []
+
+
+def test_a_table_that_stays_locked_fails_the_backup_and_nothing_is_published(
+    filled: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_tools, "LOCK_WAIT_SECONDS", 1)
+    with opened(filled) as connection:
+        connection.execute(sa.text("LOCK TABLE empty IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(TransientError, match="could not dump the database"):
+            take(filled)
+    assert Repository(filled).backup_ids(Store.POSTGRES) == []
+
+
+def test_a_manifest_signed_with_another_key_is_not_restored(filled: Settings) -> None:
+    take(filled)
+    other = filled.model_copy(update={"wotr_backup_signing_key": SecretStr("x" * 48)})
+    with pytest.raises(PermanentError, match=r"WOTR_BACKUP_SIGNING_KEY|no backup"):
+        drill_newest(other, PostgresTarget(other), "a test", LOG)
+
+
+def test_programs_older_than_the_server_are_refused_with_what_to_install(filled: Settings) -> None:
+    with pytest.raises(PermanentError, match="postgresql-client-18"):
+        PostgresTools(filled).check(99)
+    PostgresTools(filled).check(PostgresServer(filled).major())
 
 
 def test_no_password_is_in_the_bucket_of_the_backups(filled: Settings) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.gateway import collector as module
 from wotr_pipeline.gateway.collector import Collector
 from wotr_pipeline.gateway.metrics import Metrics
 from wotr_pipeline.gateway.overview import Overviews
@@ -83,7 +82,7 @@ def test_a_fault_in_one_source_does_not_stop_the_others(
     async def broken(self: Collector) -> None:
         raise ValueError("a fault")
 
-    monkeypatch.setattr(module, "EVERY_SECONDS", 0.01)
+    often = nowhere.model_copy(update={"wotr_collect_seconds": 0.01})
     for source in ("_kafka", "_ledger", "_letters", "_warehouse"):
         broken_source: Callable[[Collector], Awaitable[None]] = broken
         monkeypatch.setattr(Collector, source, broken_source)
@@ -94,4 +93,4 @@ def test_a_fault_in_one_source_does_not_stop_the_others(
         rounds.add(_read_at(metrics, "health"))
         return len(rounds) > 3
 
-    _run(_collector(nowhere, metrics), three_rounds)
+    _run(_collector(often, metrics), three_rounds)

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from wotr_pipeline.servers.clickhouse_front.access import READER_SETTINGS
 from wotr_pipeline.stores.warehouse import Warehouse
 
-from .conftest import Edge
+from ..servers.front import READER, READER_PASSWORD, Front
+from .conftest import Edge, beside
 from .explorer_desk import ROWS, Desk, fill
 
 SECRET = "nobody reads me"
@@ -49,6 +51,10 @@ WRITES = (
     "ATTACH TABLE ingested_data",
     "BACKUP DATABASE {database} TO File('{path}')",
     "RESTORE DATABASE {database} FROM File('{path}')",
+    "BACKUP DATABASE {database} TO S3(wotr_backups, 'mine/x/')",
+    "BACKUP TABLE ingested_data TO S3(wotr_backups, 'mine/x/') SETTINGS id = 'x' ASYNC",
+    "bAcKuP/**/TABLE ingested_data TO Memory('x')",
+    "RESTORE TABLE ingested_data AS mine FROM S3(wotr_backups, 'mine/x/')",
     "KILL QUERY WHERE 1",
     "KILL MUTATION WHERE 1",
     "SYSTEM FLUSH LOGS",
@@ -96,6 +102,7 @@ SOURCES = (
     "SELECT * FROM url('file://{path}', 'LineAsString')",
     "SELECT * FROM s3('http://127.0.0.1:9/b/k', 'a', 'b', 'LineAsString')",
     "SELECT * FROM s3(wotr_objects, filename = '{bucket}/x', format = 'LineAsString')",
+    "SELECT * FROM s3(wotr_backups, filename = '{bucket}/x', format = 'LineAsString')",
     "DESCRIBE s3(wotr_objects, filename = '{bucket}/x')",
     "SELECT * FROM s3Cluster('c', wotr_objects, filename = 'x')",
     "SELECT * FROM azureBlobStorage('http://127.0.0.1:9/', 'a', 'b', 'c', 'd')",
@@ -226,11 +233,36 @@ def test_is_refused_or_cut_off_with_a_clear_text(edge: Edge, desk: Desk, file: P
         assert secret.get_secret_value() not in answer.text
 
 
-def test_a_query_that_only_computes_ends_with_its_time(desk: Desk) -> None:
-    answer = desk.run(LONGEST_BOMB)
+class BriefFront(Front):
+    """A front whose reader has two seconds for a query."""
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"CLICKHOUSE_READER_SECONDS": "2"}
+
+
+def test_a_query_that_only_computes_ends_with_its_time(edge: Edge, tmp_path: Path) -> None:
+    front = BriefFront(tmp_path)
+    there = {
+        "clickhouse_host": "127.0.0.1",
+        "clickhouse_port": front.port,
+        "clickhouse_db": "default",
+        "clickhouse_reader_user": READER,
+        "clickhouse_reader_password": SecretStr(READER_PASSWORD),
+    }
+    try:
+        with beside(edge, tmp_path, **there) as brief:
+            answer = Desk(brief).run(LONGEST_BOMB)
+    finally:
+        front.end()
     assert answer.status_code == 422
     assert answer.json()["symbol"] == "TIMEOUT_EXCEEDED"
-    assert f"{READER_SETTINGS['max_execution_time']}000.000 ms" in answer.json()["detail"]
+    assert "2000.000 ms" in answer.json()["detail"]
+
+
+def test_the_time_of_a_query_is_the_one_that_the_documents_name(desk: Desk) -> None:
+    assert desk.rows(
+        "SELECT toString(getSetting('max_execution_time')), getSetting('timeout_overflow_mode')"
+    ) == [[READER_SETTINGS["max_execution_time"], READER_SETTINGS["timeout_overflow_mode"]]]
 
 
 @pytest.mark.parametrize("attack", [*WRITES[:3], *SOURCES[:6], SYSTEM[0], BOMBS[0]])

@@ -22,6 +22,7 @@ from wotr_pipeline.events.schema_versions import event_of, packaged_versions, re
 from ..events import messages
 from ..produced import event
 from ..registry_server import READER, WRITER, serving
+from .conftest import NO_AUTHORITIES
 
 V1, V2 = packaged_versions()
 INT, LONG, STRING = '"int"', '"long"', '"string"'
@@ -52,8 +53,9 @@ def client_of(registry: Settings, key: str = WRITER) -> SchemaRegistryClient:
 
 @pytest.fixture
 def http(registry: Settings) -> Iterator[httpx.Client]:
+    address = registry.wotr_schema_registry_url
     with httpx.Client(
-        base_url=registry.wotr_schema_registry_url, auth=("wotr", WRITER), trust_env=False
+        base_url=address, auth=("wotr", WRITER), trust_env=False, verify=NO_AUTHORITIES
     ) as client:
         yield client
 

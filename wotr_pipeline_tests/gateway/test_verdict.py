@@ -11,13 +11,14 @@ from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.gateway import verdict
 from wotr_pipeline.gateway.charts import HEIGHT, chart
 from wotr_pipeline.gateway.overview import Batches, Letters, Operations, Overview, Part
-from wotr_pipeline.gateway.probes import NAMES, Health, StoreHealth
+from wotr_pipeline.gateway.probes import Health, StoreHealth
 from wotr_pipeline.gateway.verdict import Severity, findings, headline
 from wotr_pipeline.stores.batch import BatchState, LedgerSummary, StateSummary
 from wotr_pipeline.stores.dead_letter import LetterState, Switch
 from wotr_pipeline.stores.event_counts import Count, Period, TimeToTable
 from wotr_pipeline.stores.lag import Lag, PartitionLag
 from wotr_pipeline.stores.operations_log import Backup, Maintenance
+from wotr_pipeline.stores.thresholds import NAMES
 from wotr_pipeline.words import ago, share, size
 
 NOW = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.postgres import PostgresTarget
 from wotr_pipeline.backups.repository import Repository, backup_store
 from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.backups.targets import target_of
@@ -30,6 +31,7 @@ from wotr_pipeline.stores.ledger_database import LockClass, connect
 from wotr_pipeline.stores.object_keys import RAW
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.postgres_server import PostgresServer
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.conftest import environment_of
 from wotr_pipeline_tests.operations.recovery_place import (
     FIRST,
@@ -140,7 +142,7 @@ def test_a_restore_that_is_killed_is_finished_by_the_next(place: Place, tmp_path
 
     def reached() -> bool:
         if moment == "postgres":
-            return f"{place.settings.postgres_db}_restored" in server.databases()
+            return PostgresTarget(place.settings).beside("ledger") in server.databases()
         if moment == "minio":
             with suppress(PermanentError):
                 return next(place.objects.list(RAW), None) is not None
@@ -201,6 +203,27 @@ def test_what_neither_the_backup_nor_kafka_has_is_named(place: Place) -> None:
     code, said = run(settings, "restore", "reconcile", "--apply")
     assert code == 1
     assert f"{batch.batch_id}: its raw object is gone" in said
+
+
+def test_if_kafka_was_lost_too_everything_is_there_and_the_new_topic_needs_another_name(place: Place) -> None:
+    settings = place.settings
+    place.produce(0, FIRST, *(event(f"a{n}") for n in range(15)))
+    place.carry()
+    before = place.picture()
+    topics.drop_topic(settings)
+    topics.create_topic(settings)
+    code, said = run(settings, "restore", "reconcile", "--apply")
+    assert code == 1
+    assert f"KAFKA_TOPIC={settings.kafka_topic}-2" in said
+    assert place.picture() == before
+    # Under the new name, new events are carried beside the old ones.
+    renamed = settings.model_copy(update={"kafka_topic": f"{settings.kafka_topic}-2"})
+    topics.create_topic(renamed)
+    with place_of(renamed) as again:
+        again.produce(0, SECOND, *(event(f"b{n}") for n in range(5)), event("a3"))
+        again.carry()
+        assert again.query("SELECT count(), uniqExact(id) FROM ingested_data") == [(20, 20)]
+    topics.drop_topic(renamed)
 
 
 def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_writes(place: Place) -> None:

@@ -4,7 +4,8 @@
    ledger says whether they are the same. What Kafka no longer holds is named; its rows, where there are some, stay.
 2. Raw objects that the ledger lacks are adopted, rows that the table lacks are loaded again, and what neither an
    object nor Kafka has is entered as a loss: that is the recovery (``operations/recovery.py``).
-3. What came to Kafka after the point of the restore is planned by the sensor, as ever.
+3. What came to Kafka after the point of the restore is planned by the sensor, as ever. If Kafka was lost too, its topic
+   begins anew, and the ledger's chain of offsets cannot be continued: that is said, with what to do.
 
 Each part is safe to repeat and to kill. Dry by default.
 
@@ -16,12 +17,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.operations.recovery import Recovery, Stores
+from wotr_pipeline.operations.recovery import Hours, Recovery, Stores
 from wotr_pipeline.operations.recovery_report import Recovered
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.errors import PermanentError
+from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_records import RecordReader
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.object_keys import RAW
@@ -40,11 +43,13 @@ class Reconciled:
     lost: tuple[str, ...]
     """A sentence for each raw object that is gone and that Kafka does not hold any more."""
     recovered: Recovered
+    new_topic: str = ""
+    """What to do if Kafka is another one than the ledger knows: it ends before what was planned of it."""
 
     @property
     def complete(self) -> bool:
         """Whether everything agrees."""
-        return not self.lost and self.recovered.complete
+        return not self.lost and not self.new_topic and self.recovered.complete
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -56,6 +61,8 @@ class Reconciled:
         for sentence in self.lost:
             yield f"- {sentence}"
         yield from self.recovered.lines()
+        if self.new_topic:
+            yield self.new_topic
 
 
 def reconcile(settings: Settings, run_id: str, log: logging.Logger, *, apply: bool = False) -> Reconciled:
@@ -68,19 +75,52 @@ def reconcile(settings: Settings, run_id: str, log: logging.Logger, *, apply: bo
     with Ledger(settings) as ledger, closing(Warehouse(settings, run_id)) as warehouse:
         missing = list(_without_object(settings, ledger, objects))
         again, lost = _land_again(settings, objects, missing, log, apply=apply)
-        recovery = Recovery(Stores(settings, ledger, objects, warehouse), None, run_id, log)
+        recovery = Recovery(Stores(settings, ledger, objects, warehouse), _kept(settings), run_id, log)
         for report in recovery.apply() if apply else recovery.survey():
             if not report.quiet:
                 log.info("%s", report.line())
         return Reconciled(
-            apply, len(again), sum(batch.records or 0 for batch in again), tuple(lost), recovery.result
+            apply,
+            len(again),
+            sum(batch.records or 0 for batch in again),
+            tuple(lost),
+            recovery.result,
+            _another_kafka(settings, ledger),
         )
+
+
+def _another_kafka(settings: Settings, ledger: Ledger) -> str:
+    """What to do if the topic is not the one that the ledger has planned; empty if it is."""
+    topic = settings.kafka_topic
+    with KafkaOffsets(settings) as offsets:
+        held = offsets.watermarks(topic)
+    behind = [
+        partition
+        for partition, until in ledger.planned_until(topic).items()
+        if partition not in held or held[partition].high < until
+    ]
+    if not behind:
+        return ""
+    return (
+        f"Kafka's topic {topic} is a new one: {len(behind)} of its partitions end before what the ledger has of them, and "
+        "its offsets must not be taken for those. Everything that was backed up is here. To go on, give the topic another "
+        f"name (KAFKA_TOPIC={topic}-2, for the pipeline, the gateway and the producers), then: wotr init, wotr up. "
+        f"See {settings.runbook('runbook/disaster.md#kafka-is-lost-too')}"
+    )
+
+
+def _kept(settings: Settings) -> Hours:
+    """The hours whose rows are not past their time."""
+    first = datetime.now(UTC) - timedelta(days=settings.wotr_keep_rows_days)
+    return Hours(first.replace(minute=0, second=0, microsecond=0), datetime.max.replace(tzinfo=UTC))
 
 
 def _without_object(settings: Settings, ledger: Ledger, objects: ObjectStore) -> Iterator[Batch]:
     there = {found.key for found in objects.list(RAW)}
+    # Older ones were deleted on purpose.
+    since = datetime.now(UTC) - timedelta(days=settings.wotr_keep_raw_days)
     for hour in ledger.hours(settings.kafka_topic):
-        for batch in ledger.batches(hour):
+        for batch in ledger.batches(hour) if hour >= since else ():
             mine = batch.topic == settings.kafka_topic
             if mine and batch.raw_key and batch.raw_sha256 and batch.raw_key not in there:
                 yield batch

@@ -83,9 +83,15 @@ class CredentialsError(Exception):
 def users_from(environment: Mapping[str, str]) -> tuple[User, ...]:
     """The writer (CLICKHOUSE_USER, CLICKHOUSE_PASSWORD) and, if named, the reader (CLICKHOUSE_READER_…).
 
+    CLICKHOUSE_READER_SECONDS: how long a query of the reader may run, if not as long as READER_SETTINGS says.
+
     Raises:
-        CredentialsError: no user, a user without a password, or two users of one name.
+        CredentialsError: no user, a user without a password, two users of one name, or no number of seconds.
     """
+    seconds = environment.get("CLICKHOUSE_READER_SECONDS", READER_SETTINGS["max_execution_time"])
+    if not seconds.isdecimal() or int(seconds) < 1:  # 0 would be no limit at all
+        raise CredentialsError("CLICKHOUSE_READER_SECONDS must be a whole number above 0.")
+    of_reader = READER_SETTINGS | {"max_execution_time": seconds}
     users = []
     for prefix, read_only in (("CLICKHOUSE", False), ("CLICKHOUSE_READER", True)):
         name, password = environment.get(f"{prefix}_USER", ""), environment.get(f"{prefix}_PASSWORD", "")
@@ -93,7 +99,7 @@ def users_from(environment: Mapping[str, str]) -> tuple[User, ...]:
             continue
         if not name or not password:
             raise CredentialsError(f"{prefix}_USER and {prefix}_PASSWORD must both be set and not empty.")
-        users.append(User(name, password, READER_SETTINGS if read_only else {}, read_only))
+        users.append(User(name, password, of_reader if read_only else {}, read_only))
     if len({user.name for user in users}) < len(users):
         raise CredentialsError("CLICKHOUSE_USER and CLICKHOUSE_READER_USER must differ.")
     return tuple(users)

@@ -1,0 +1,193 @@
+"""Runs whose steps are worked off by Celery workers, over a real Redis."""
+
+import contextlib
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster_celery import celery_executor
+
+from wotr_pipeline.assets.partitions import hour_key
+from wotr_pipeline.automation.executor import CELERY, executor_of
+from wotr_pipeline.automation.planning import plan_batches
+from wotr_pipeline.config import Settings, SettingsError, load_settings
+from wotr_pipeline.definitions import INGEST_JOB, build_definitions
+from wotr_pipeline.servers.lifecycle import Platform
+from wotr_pipeline.stores.batch import BatchState
+from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
+from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.conftest import new_space
+from wotr_pipeline_tests.produced import BAD, event
+from wotr_pipeline_tests.scaling.celery_place import (
+    PATIENCE,
+    WORKERS_CONFIG,
+    CeleryPlace,
+    celery_place,
+    eventually,
+    kill_all,
+)
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+ROWS = """
+    SELECT kafka_offset, id, event_type, source, timestamp, payload, validation_status::String, error_code, warnings
+    FROM ingested_data WHERE arrival_hour = {hour:DateTime} ORDER BY kafka_offset
+"""
+
+
+@pytest.fixture(scope="module")
+def space(platform: Settings, servers: Platform) -> Iterator[Settings]:
+    with new_space(servers) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def place(space: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPlace]:
+    with celery_place(space, tmp_path_factory.mktemp("celery")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def instance(place: CeleryPlace) -> Iterator[dg.DagsterInstance]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in place.environment.items():
+            patch.setenv(name, value)
+        opened = dg.DagsterInstance.get()
+    with opened:
+        yield opened
+
+
+def produce(settings: Settings, hour: datetime) -> None:
+    """Forty good events, bad ones and a repeated id, within the hour, planned."""
+    values = [event(f"{hour:%H}-{n}", hour) for n in range(40)]
+    with EventProducer(settings) as producer:
+        for value in (*values, *BAD, values[0]):
+            producer.send(value, partition=0, timestamp_ms=int(hour.timestamp() * 1000) + 1)
+    with KafkaOffsets(settings) as offsets, Ledger(settings) as ledger:
+        plan_batches(offsets, ledger, settings, datetime.now(UTC))
+
+
+def rows(settings: Settings, hour: datetime) -> list[tuple[object, ...]]:
+    found = Warehouse(settings).client.query(ROWS, {"hour": hour})
+    return [tuple(row) for row in found.result_rows]
+
+
+@contextlib.contextmanager
+def run_in_the_middle_of_its_step(
+    place: CeleryPlace, settings: Settings, hour: datetime
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A run whose step has landed its batch, and cannot load it before the block ends."""
+    produce(settings, hour)
+    with Ledger(settings) as ledger:
+        with ledger.writer("test") as writer, writer.load_lock(PATIENCE):
+            run = place.start_run(hour_key(hour))
+            eventually(lambda: all(batch.state is not BatchState.PLANNED for batch in ledger.batches(hour)))
+            try:
+                yield run
+            except BaseException:
+                run.kill()
+                raise
+
+
+def ended(run: subprocess.Popen[bytes]) -> str:
+    return run.communicate(timeout=90)[0].decode()
+
+
+def run_of(instance: dg.DagsterInstance, hour: datetime) -> dg.DagsterRun:
+    [record] = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": hour_key(hour)}), limit=1)
+    return record.dagster_run
+
+
+def test_a_run_whose_workers_process_is_killed_in_its_step_fails_and_the_next_loads_what_one_process_would(
+    space: Settings, place: CeleryPlace, instance: dg.DagsterInstance
+) -> None:
+    hour = NOW - timedelta(hours=1)
+    with place.worker() as worker:
+        with run_in_the_middle_of_its_step(place, space, hour) as run:
+            for process in worker.children():
+                process.kill()
+            assert "WorkerLostError" in ended(run)
+            assert run.returncode != 0
+        failed = run_of(instance, hour)
+        assert failed.status is dg.DagsterRunStatus.FAILURE
+        assert rows(space, hour) == []
+
+        again = place.start_run(hour_key(hour))
+        said = ended(again)
+        assert again.returncode == 0, said
+    finished = run_of(instance, hour)
+    assert finished.run_id != failed.run_id
+    assert finished.status is dg.DagsterRunStatus.SUCCESS
+    by_workers = {
+        entry.step_key
+        for entry in instance.all_logs(finished.run_id)
+        if entry.dagster_event and "in celery worker" in str(entry.dagster_event.message)
+    }
+    assert "ingest" in by_workers
+    assert len(by_workers) > 1, "the aggregates are built by workers too"
+
+    loaded = rows(space, hour)
+    assert Counter(row[6] for row in loaded) == {"valid": 40, "failed": len(BAD)}
+    # The same job in this process judges the hour anew: not a row differs.
+    job = build_definitions(space).resolve_job_def(INGEST_JOB)
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        assert job.execute_in_process(partition_key=hour_key(hour), instance=ephemeral).success
+    assert rows(space, hour) == loaded
+
+
+def test_when_a_worker_is_gone_with_its_machine_another_one_ends_its_step_and_nothing_is_counted_twice(
+    space: Settings, place: CeleryPlace, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    hour = NOW - timedelta(hours=2)
+    with place.worker() as worker, run_in_the_middle_of_its_step(place, space, hour) as run:
+        kill_all(worker)
+    # As deploy/celery/celery.yaml, only that nobody waits an hour for the one that is gone.
+    config = yaml.safe_load(WORKERS_CONFIG.read_text())
+    waiting = {"visibility_timeout": 1, "unacked_restore_interval": 2}
+    config["execution"]["config"]["config_source"]["broker_transport_options"] = waiting
+    impatient = tmp_path / "celery.yaml"
+    impatient.write_text(yaml.safe_dump(config))
+    with place.worker(impatient):
+        said = ended(run)
+    assert run.returncode == 0, said
+    assert run_of(instance, hour).status is dg.DagsterRunStatus.SUCCESS
+    assert Counter(row[6] for row in rows(space, hour)) == {"valid": 40, "failed": len(BAD)}
+
+
+def test_the_workers_are_told_the_same_as_the_runs() -> None:
+    assert yaml.safe_load(WORKERS_CONFIG.read_text()) == {"execution": {"config": CELERY}}
+
+
+def test_dagster_accepts_the_executors_config_and_the_address_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load_settings(wotr_executor="celery", wotr_celery_broker="redis://:secret@redis:6379/0")
+    monkeypatch.setenv("WOTR_CELERY_BROKER", "redis://:secret@redis:6379/0")
+    executor = executor_of(settings)
+    assert executor.name == "celery"
+    done = process_config(celery_executor.config_schema.config_type, CELERY)
+    assert done.success, done.errors
+    assert "secret" not in str(CELERY)
+
+
+def test_without_a_word_about_it_a_run_works_its_steps_off_itself() -> None:
+    assert executor_of(Settings()) is dg.in_process_executor
+
+
+def test_celery_without_its_package_or_without_an_address_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = load_settings(wotr_executor="celery", wotr_celery_broker="redis://redis:6379/0")
+    monkeypatch.setattr("wotr_pipeline.automation.executor.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match="--build-arg EXTRAS=celery"):
+        executor_of(settings)
+    for broker in ("", "amqp://guest@rabbit//", "redis:6379"):
+        with pytest.raises(SettingsError, match=r"WOTR_CELERY_BROKER: .*must be redis://"):
+            load_settings(wotr_executor="celery", wotr_celery_broker=broker)
