@@ -7,6 +7,7 @@ Does not belong here: that links lead somewhere (``observability/test_configurat
 import ast
 import os
 import shlex
+import shutil
 import subprocess
 import traceback
 from collections.abc import Iterator
@@ -90,6 +91,9 @@ class Place:
 def place(platform: Settings, servers: Platform) -> Iterator[Place]:
     logs = servers.directory.logs
     (logs / "daemon.log").touch()
+    home = servers.directory.path / "dagster"  # `wotr up` makes it when it starts Dagster
+    home.mkdir(mode=0o700, exist_ok=True)
+    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
     with running(servers, logs) as edge:
         settings = edge.settings
         topics.create_topic(
