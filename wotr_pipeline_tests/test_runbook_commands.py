@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,11 +22,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from wotr_pipeline.backups.repository import backup_store
 from wotr_pipeline.cli import main
 from wotr_pipeline.config import PROJECT_ROOT, Settings, load_settings
 from wotr_pipeline.definitions import build_definitions
 from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.engine_backups import EngineBackups
+from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.warehouse import Warehouse
 
 from . import topics
@@ -107,7 +112,26 @@ def place(platform: Settings, servers: Platform) -> Iterator[Place]:
             "WOTR_DATA_DIR": str(servers.directory.path),
             "PATH": f"{PROJECT_ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         }
-        yield Place(settings, environment)
+        try:
+            yield Place(settings, environment)
+        finally:
+            _discard_restored(settings)
+
+
+def _discard_restored(settings: Settings) -> None:
+    """The scratch places that ``wotr restore run`` names by itself, which nobody else here does."""
+    prefix = "wotr-restored-"
+    objects, server = ObjectStore(settings), PostgresServer(settings)
+    for name in objects.bucket_names():
+        if name.startswith(prefix):
+            objects.in_bucket(name).remove_bucket()
+    backup_store(settings).remove_bucket()
+    for name in server.databases():
+        if name.startswith(prefix):
+            server.drop(name)
+    with closing(EngineBackups(settings)) as engine:
+        for name in engine.databases(prefix):
+            engine.drop(name)
 
 
 @cache

@@ -20,7 +20,13 @@ from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.maintenance import before, merging, quiet
 from wotr_pipeline.operations.maintenance.dagster_history import old_runs
 from wotr_pipeline.operations.maintenance.log_files import log_rotation
-from wotr_pipeline.operations.maintenance.retention import NothingVerified, Removed, Verified, retention
+from wotr_pipeline.operations.maintenance.retention import (
+    NothingVerified,
+    Removed,
+    Verified,
+    old_backups,
+    retention,
+)
 from wotr_pipeline.operations.maintenance.smoke import smoke_test
 from wotr_pipeline.operations.maintenance.watching import watch
 from wotr_pipeline.operations.maintenance.window import Report, Window, open_window
@@ -140,7 +146,7 @@ def steps(settings: Settings, verified: Verified) -> tuple[Step, ...]:
             "retention",
             "Delete what is past its time: rows and raw objects only if a verified backup has them.",
             Nothing,
-            lambda window, context, _: retention(window, verified, _runs(window, context)),
+            lambda window, context, _: retention(window, verified, _others(window, context)),
             in_time=True,
         ),
         Step(
@@ -328,7 +334,8 @@ def _metadata(report: Report) -> dict[str, dg.MetadataValue]:
     return told | {name: table(lines) for name, lines in report.tables.items()}
 
 
-def _runs(window: Window, context: dg.OpExecutionContext) -> Iterator[Removed]:
+def _others(window: Window, context: dg.OpExecutionContext) -> Iterator[Removed]:
+    yield from old_backups(window)
     yield old_runs(window, context.instance)
 
 

@@ -13,17 +13,21 @@ Belongs here: what goes and what holds it back. Does not belong here: Dagster's 
 (``log_files.py``), what a backup holds (``backups/``).
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Protocol
 
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.retention import retain
 from wotr_pipeline.operations.dead_letters.pruning import prune
 from wotr_pipeline.operations.maintenance.window import Line, Report, Window
 from wotr_pipeline.stores import warehouse_upkeep
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.leases import LeaseTakenError
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.object_keys import RAW, hour_prefix, parse_raw_key
 from wotr_pipeline.stores.objects import PAGE_KEYS, ObjectInfo, ObjectStore
@@ -91,6 +95,34 @@ def retention(window: Window, verified: Verified, more: Iterable[Removed] = ()) 
     if not window.dry_run and not window.go_on():
         told.append("The window's time is over: what is left goes with the next one.")
     return Report(tuple(told), {f"{one.what}, gone": one.gone for one in removed}, {"what went": lines})
+
+
+def old_backups(window: Window) -> Iterator[Removed]:
+    """Forget the backups that are not to be kept; one kind a store."""
+    log = logging.getLogger(__name__)
+    for store in Store:
+        if not window.dry_run and not window.go_on():
+            return
+        try:
+            done = retain(window.settings, store, window.who, log)
+            if not window.dry_run and (done.choice.gone or done.contents):
+                window.operations.note(
+                    window.who,
+                    "forget old backups",
+                    store,
+                    f"{len(done.choice.gone)}, not among those to keep",
+                )
+                done = retain(window.settings, store, window.who, log, apply=True)
+        except LeaseTakenError as busy:
+            yield Removed(f"backups of {store}", 0, 0, 1, str(busy))
+            continue
+        yield Removed(
+            f"backups of {store}",
+            len(done.choice.gone),
+            done.bytes,
+            len(done.problems),
+            " ".join(done.problems),
+        )
 
 
 def month_is_past(month: str, now: datetime, days: int) -> bool:

@@ -1,5 +1,6 @@
 """Each step does its work on the real servers, and never more than it may."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -11,12 +12,21 @@ import dagster as dg
 import psycopg2
 import pytest
 
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.minio import MinioTarget
+from wotr_pipeline.backups.repository import Repository
+from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.maintenance import watching
 from wotr_pipeline.operations.maintenance.dagster_history import old_runs
 from wotr_pipeline.operations.maintenance.log_files import log_rotation
 from wotr_pipeline.operations.maintenance.merging import optimize_clickhouse, vacuum_postgres
-from wotr_pipeline.operations.maintenance.retention import NothingVerified, month_is_past, retention
+from wotr_pipeline.operations.maintenance.retention import (
+    NothingVerified,
+    month_is_past,
+    old_backups,
+    retention,
+)
 from wotr_pipeline.operations.maintenance.watching import Measure, watch
 from wotr_pipeline.operations.maintenance.window import Window, open_window
 from wotr_pipeline.stores.batch import PlannedRange
@@ -122,6 +132,27 @@ def test_a_month_is_dropped_only_past_its_time_and_only_if_a_verified_backup_has
     assert parts_of(warehouse, MONTH) == 0
     assert warehouse.client.command("SELECT count() FROM ingested_data") == 1
     warehouse.close()
+
+
+def test_old_backups_go_with_the_window_and_the_newest_verified_one_stays(space: Settings) -> None:
+    settings = space.model_copy(
+        update={
+            "wotr_keep_backups_daily": 1,
+            "wotr_keep_backups_weekly": 0,
+            "wotr_keep_backups_monthly": 0,
+        }
+    )
+    log, target = logging.getLogger("tests"), MinioTarget(settings)
+    ids = [take_backup(settings, target, "a test", log).manifest.backup_id for _ in range(2)]
+    repository = Repository(settings)
+    with open_window(settings, f"test-{uuid4()}", dry_run=True) as dry:
+        told = next(old_backups(dry))
+    assert (told.what, told.gone) == ("backups of minio", 1)
+    assert repository.backup_ids(Store.MINIO) == ids
+    with open_window(settings, f"test-{uuid4()}", dry_run=False) as window:
+        assert next(old_backups(window)).gone == 1
+    assert repository.backup_ids(Store.MINIO) == ids[1:]
+    repository.objects.remove_bucket()
 
 
 @pytest.mark.parametrize(
