@@ -11,6 +11,7 @@ database is replaced only while nobody is connected to it: a run cannot replace 
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 
@@ -58,10 +59,15 @@ class PostgresTarget:
         if LEDGER not in databases:
             raise PermanentError(f"There is no database {self.source} to back up. Check POSTGRES_DB.")
         for role, database in databases.items():
-            with self._server.snapshot(database) as snapshot:
+            with (
+                self._server.snapshot(database) as snapshot,
+                ThreadPoolExecutor(1, thread_name_prefix="sums") as pool,
+            ):
                 with self._tools.dump(database, snapshot.name) as dump:
+                    # Beside the dump, upon another connection. Not before: sums that fail end the snapshot.
+                    summing = pool.submit(_facts, role, snapshot)
                     files.append(repository.write(self.store, backup_id, f"{role}.dump", dump))
-                facts += _facts(role, snapshot)
+                facts += summing.result()
             log.info("The database %s is dumped: %d bytes.", database, files[-1].size)
         roles = io.BytesIO(self._tools.roles())
         files.append(repository.write(self.store, backup_id, ROLES_FILE, roles))
@@ -118,18 +124,18 @@ class PostgresTarget:
         log: logging.Logger,
     ) -> Restored:
         """Into ``<place>-ledger`` and ``<place>-dagster``."""
-        size, notes = 0, []
+        items = size = 0
+        notes = []
         for role, file in _dumps(manifest):
             if not _wanted(role, selection):
                 continue
             database = _scratch(place, role)
             self._fill(repository, file, database, _table(selection))
             log.info("%s is restored into the database %s.", file.name, database)
+            with self._server.snapshot(database) as snapshot:
+                items += snapshot.rows()
             size += file.size
             notes.append(f"{role} is in the database {database}.")
-        items = 0
-        for fact in self.facts(place, manifest):
-            items += fact.items
         return Restored(place, items, size, tuple(notes))
 
     def replace(

@@ -61,6 +61,11 @@ class EngineBackups:
         found = self._warehouse.select("backup_sums", {"database": database, "table": table}).to_pylist()
         return [PartitionSum(row["partition"], row["items"], row["checksum"]) for row in found]
 
+    def count(self, database: str, table: str) -> int:
+        """Rows of a table, as its parts tell: nothing is read."""
+        found = self._warehouse.select("backup_count", {"database": database, "table": table}).to_pylist()
+        return int(found[0]["items"])
+
     def create(self, database: str) -> None:
         """Make a database, unless it is there."""
         self._warehouse.execute("create_database", {"database": database})
