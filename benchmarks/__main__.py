@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import dead_letters, gateway, latency, path, quality, recovery, scaling
+from benchmarks import backups, dead_letters, gateway, latency, path, quality, recovery, scaling
 from benchmarks.carry import carry
 from benchmarks.events import produce
 from benchmarks.machine import describe
@@ -21,7 +21,7 @@ from benchmarks.report import Line, table, write_page
 from benchmarks.servers import create_topic, delete_topic, place, scratch_platform, settings_of
 from wotr_pipeline.servers.lifecycle import Platform
 
-PARTS = ("path", "quality", "recovery", "dead-letters", "scaling", "latency", "gateway")
+PARTS = ("path", "quality", "recovery", "dead-letters", "scaling", "latency", "gateway", "backups")
 GROWTH = 10
 
 
@@ -39,6 +39,8 @@ GROWTH = 10
 @click.option(
     "--minutes", default=10.0, show_default=True, help="Over which the gateway's memory is watched."
 )
+@click.option("--gigabytes", default=2.0, show_default=True, help="Of objects that are backed up.")
+@click.option("--rows", default=10_000_000, show_default=True, help="Of events that are backed up.")
 @click.option(
     "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page is left alone."
 )
@@ -53,12 +55,15 @@ def main(
     probes: int,
     seconds: int,
     minutes: float,
+    gigabytes: float,
+    rows: int,
     only: tuple[str, ...],
     quick: bool,
 ) -> None:
     """Measure, print the table, and write it into docs/performance.md."""
     if quick:
         events, small, pairs, letters, probes, seconds, minutes = 50_000, 20_000, 1, 2_000, 3, 5, 0.5
+        gigabytes, rows = 0.2, 200_000
     machine = describe()
     print(machine, flush=True)
     parts = only or PARTS
@@ -92,6 +97,8 @@ def main(
         if "gateway" in parts:
             with _topic(platform, "bench-gateway", 0) as topic:
                 found += gateway.lines(gateway.measure(platform, topic, seconds, minutes))
+        if "backups" in parts:
+            found += backups.lines(backups.measure(platform, gigabytes, rows, pairs))
     print(f"\n{table(found)}\n\nTaken in {(time.perf_counter() - started) / 60:.1f} minutes.")
     if not (quick or only):
         write_page(machine, found)

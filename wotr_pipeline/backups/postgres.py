@@ -15,6 +15,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 
@@ -72,11 +73,16 @@ class PostgresTarget:
         if LEDGER not in databases:
             raise PermanentError(f"There is no database {self.source} to back up. Check POSTGRES_DB.")
         for role, database in databases.items():
-            with self._server.snapshot(database) as snapshot:
+            with (
+                self._server.snapshot(database) as snapshot,
+                ThreadPoolExecutor(1, thread_name_prefix="sums") as pool,
+            ):
                 sequences = sequence_facts(role, snapshot)
                 with self._tools.dump(database, snapshot.name) as dump:
+                    # Beside the dump, upon another connection. Not before: sums that fail end the snapshot.
+                    summing = pool.submit(table_facts, role, snapshot)
                     files.append(repository.write(self.store, backup_id, f"{role}.dump", dump))
-                facts += table_facts(role, snapshot) + sequences
+                facts += [*summing.result(), *sequences]
             log.info("The database %s is dumped: %d bytes.", database, files[-1].size)
         shared = io.BytesIO(self._tools.globals())
         files.append(repository.write(self.store, backup_id, GLOBALS_FILE, shared))
@@ -137,7 +143,8 @@ class PostgresTarget:
         log: logging.Logger,
     ) -> Restored:
         """Into ``<place>-ledger`` and ``<place>-dagster``."""
-        size, notes = 0, []
+        items = size = 0
+        notes = []
         self._tools.check(self._server.major())
         tables = {role: (schema, name) for role, schema, name in selected(manifest, selection)}
         for role, file in _dumps(manifest):
@@ -161,11 +168,10 @@ class PostgresTarget:
                 self._tools.restore(database, repository.read(file))
             self._server.analyze(database)
             log.info("%s is restored into the database %s.", file.name, database)
+            with self._server.snapshot(database) as snapshot:
+                items += snapshot.rows()
             size += file.size
             notes.append(f"{role} is in the database {database}.")
-        items = 0
-        for fact in self.facts(place, manifest):
-            items += fact.items
         return Restored(place, items, size, tuple(notes))
 
     def replace(

@@ -11,6 +11,7 @@ Does not belong here: what is backed up and how (one module a store), what is ke
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -90,13 +91,23 @@ class Repository:
     # Files
 
     def write(self, store: Store, backup_id: str, name: str, source: Readable) -> StoredFile:
-        """Store what ``source`` yields, part by part, encrypted if there is a recipient."""
-        parts: list[Part] = []
-        while data := _read_part(source):
-            key = f"{self.data_prefix(store, backup_id)}{name}.{len(parts):05d}{self.cipher.suffix}"
-            self.objects.put(key, self.cipher.seal(data))
-            parts.append(Part(key, len(data), hashlib.sha256(data).hexdigest()))
-        return StoredFile(name, tuple(parts))
+        """Store what ``source`` yields, part by part, encrypted if there is a recipient.
+
+        One part is put while the next is read, so that a program that writes into a pipe does not stand still: two
+        parts are held in memory.
+        """
+        putting: list[Future[Part]] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="backup") as pool:
+            while data := _read_part(source):
+                key = f"{self.data_prefix(store, backup_id)}{name}.{len(putting):05d}{self.cipher.suffix}"
+                if putting:
+                    putting[-1].result()
+                putting.append(pool.submit(self._put_part, key, data))
+        return StoredFile(name, tuple(part.result() for part in putting))
+
+    def _put_part(self, key: str, data: bytes) -> Part:
+        self.objects.put(key, self.cipher.seal(data))
+        return Part(key, len(data), hashlib.sha256(data).hexdigest())
 
     def read(self, file: StoredFile) -> Iterator[bytes]:
         """The plain bytes of a stored file, part by part, each held against its checksum.

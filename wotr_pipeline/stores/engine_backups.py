@@ -68,6 +68,11 @@ class EngineBackups:
         ).to_pylist()
         return PartitionSum(partition, row["items"], row["checksum"])
 
+    def count(self, database: str, table: str) -> int:
+        """Rows of a table, as its parts tell: nothing is read."""
+        found = self._warehouse.select("backup_count", {"database": database, "table": table}).to_pylist()
+        return int(found[0]["items"])
+
     def create(self, database: str) -> None:
         """Make a database, unless it is there."""
         self._warehouse.execute("create_database", {"database": database})

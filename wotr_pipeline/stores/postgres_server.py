@@ -58,8 +58,11 @@ _OTHER_TABLES = sa.text("""
         SELECT oid FROM kept)
 """)
 _OWNER = sa.text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name")
+# Of our own role: others' are not ours to end, and autovacuum gives way by itself to DROP and RENAME, while an
+# attempt to end it (as WITH (FORCE) makes) is refused to all but superusers.
 _END_CONNECTIONS = sa.text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND usename = current_user "
+    "AND pid <> pg_backend_pid()"
 )
 _INSUFFICIENT_PRIVILEGE, _DUPLICATE = "42501", "42710"
 _ROLE = re.compile(r"CREATE ROLE (.+);")
@@ -97,17 +100,27 @@ class Snapshot:
 
     def sums(self) -> Iterator[TableSum]:
         """Every table, read whole, in the order of names."""
-        quote = self._connection.dialect.identifier_preparer.quote_identifier
         with translated("read the tables"):
-            for table in self._connection.execute(_TABLES).all():
-                # Names cannot be parameters; they come from the catalogue and are quoted.
+            for schema, name, quoted in self._tables():
                 statement = sa.text(
                     "SELECT count(*) AS rows, "
                     "coalesce(sum(hashtextextended((wotr_row.*)::text, 0)::numeric), 0)::text AS checksum "
-                    f"FROM {quote(table.schema)}.{quote(table.name)} AS wotr_row"
+                    f"FROM {quoted} AS wotr_row"
                 )
                 row = self._connection.execute(statement).one()
-                yield TableSum(table.schema, table.name, row.rows, row.checksum)
+                yield TableSum(schema, name, row.rows, row.checksum)
+
+    def rows(self) -> int:
+        """Of all tables together, counted without looking into them."""
+        with translated("count the rows"):
+            counts = [sa.text(f"SELECT count(*) FROM {quoted}") for _, _, quoted in self._tables()]
+            return sum(self._connection.execute(count).scalar_one() for count in counts)
+
+    def _tables(self) -> Iterator[tuple[str, str, str]]:
+        """Schema and name of each, and how a statement names it: names cannot be parameters."""
+        quote = self._connection.dialect.identifier_preparer.quote_identifier
+        for table in self._connection.execute(_TABLES).all():
+            yield table.schema, table.name, f"{quote(table.schema)}.{quote(table.name)}"
 
     def sequences(self) -> list[SequencePosition]:
         """Where the sequences are now. They stand outside of snapshots: they may be further a moment later."""
@@ -216,10 +229,19 @@ class PostgresServer:
 
     def drop(self, database: str) -> None:
         """Remove a database with all that is in it and everyone who is connected; fine if there is none."""
-        with self._administering(f"drop the database {database}") as connection:
-            connection.execute(
-                sa.text(f"DROP DATABASE IF EXISTS {self._quoted(connection, database)} WITH (FORCE)")
-            )
+        doing = f"drop the database {database}"
+        with self._administering(doing) as connection:
+            statement = sa.text(f"DROP DATABASE IF EXISTS {self._quoted(connection, database)}")
+            for attempt in Retrying(
+                stop=stop_after_attempt(4),
+                wait=wait_exponential(0.1, max=2),
+                retry=retry_if_exception_type(TransientError),
+                reraise=True,
+            ):
+                with attempt, translated(doing):
+                    connection.execute(_END_CONNECTIONS, {"name": database})
+                    # It waits 5 s for those who are leaving.
+                    connection.execute(statement)
 
     def analyze(self, database: str) -> None:
         """Let the planner know the tables of a restored database."""
@@ -260,7 +282,9 @@ class PostgresServer:
 
     def connections(self, database: str) -> list[str]:
         """Who is connected to a database, by application."""
-        statement = sa.text("SELECT application_name FROM pg_stat_activity WHERE datname = :name")
+        statement = sa.text(
+            "SELECT application_name FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'"
+        )
         with self._administering("see who is connected") as connection:
             return list(connection.scalars(statement, {"name": database}))
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, cast
 
@@ -60,7 +61,8 @@ class PostgresTools:
     def dump(self, database: str, snapshot: str) -> Iterator[IO[bytes]]:
         """A dump of ``database`` as of an exported ``snapshot``, in the custom format, compressed as every build can.
 
-        The block has to read it to its end. Raises TransientError or PermanentError at the end of the block if the
+        The block begins once the program has taken its snapshot and its locks, or has failed; it has to read the dump
+        to its end. Raises TransientError or PermanentError at the end of the block if the
         program failed: what was read is no dump then.
         """
         command = [
@@ -75,8 +77,11 @@ class PostgresTools:
                 stderr=said,
                 env=self._environment(),
             ) as program:
+                dumped = cast(BufferedReader, program.stdout)
                 try:
-                    yield cast(IO[bytes], program.stdout)
+                    # The first bytes are the table of contents.
+                    dumped.peek(1)
+                    yield dumped
                 except BaseException:
                     program.kill()
                     raise

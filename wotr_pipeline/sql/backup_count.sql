@@ -1,0 +1,2 @@
+SELECT count() AS items
+FROM {database:Identifier}.{table:Identifier}
