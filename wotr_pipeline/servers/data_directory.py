@@ -127,7 +127,7 @@ class DataDirectory:
             "WOTR_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}",
             "WOTR_SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{self.ports['gateway']}/registry",
             "WOTR_SESSION_SECRET": self.secrets["session"],
-            "WOTR_BACKUP_BUCKET": "wotr-backups",
+            "WOTR_BACKUP_BUCKET": os.environ.get("WOTR_BACKUP_BUCKET") or "wotr-backups",
             "WOTR_BACKUP_SIGNING_KEY": self.secrets["backup_signing"],
             "WOTR_DAGSTER_URL": f"http://127.0.0.1:{self.ports['dagster_webserver']}",
             "DAGSTER_HOME": str(self.path / "dagster"),
@@ -220,9 +220,15 @@ def _remembered(path: Path) -> tuple[dict[str, int], dict[str, str]]:
         ) from None
     if not complete:  # a new directory, or one of a version that had fewer servers
         ports = _choose_ports(ports)
-        chosen = {name: secrets.token_hex(20) for name in SECRET_NAMES} | chosen
+        chosen = {name: secrets.token_hex(20) for name in SECRET_NAMES} | _given() | chosen
         _remember(path, ports, chosen)
     return ports, chosen
+
+
+def _given() -> dict[str, str]:
+    """Secrets that a new directory is not to choose: its backups may be those of a machine that is gone."""
+    signing = os.environ.get("WOTR_BACKUP_SIGNING_KEY")
+    return {"backup_signing": signing} if signing else {}
 
 
 def _remember(path: Path, ports: dict[str, int], chosen: dict[str, str]) -> None:
