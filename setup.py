@@ -102,6 +102,7 @@ DEVELOPMENT = [
     "httpx>=0.28,<1",
     "hypothesis>=6.170,<7",
     "jsonschema>=4.26,<5",
+    "markdown-it-py>=4.0,<5",
     "mypy>=2.4,<3",
     "packaging>=26.3,<27",
     "pandas-stubs>=3.1,<4",
