@@ -6,6 +6,7 @@ Does not belong here: that links lead somewhere (``observability/test_configurat
 
 import ast
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -99,7 +100,9 @@ def place(platform: Settings, servers: Platform) -> Iterator[Place]:
     home = servers.directory.path / "dagster"  # `wotr up` makes it when it starts Dagster
     home.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
-    with running(servers, logs) as edge:
+    dagster = f"t{secrets.token_hex(5)}_dagster"  # a restore in place replaces it, so it is nobody else's
+    PostgresServer(platform).create(dagster)
+    with running(servers, logs, dagster_postgres_db=dagster) as edge:
         settings = edge.settings
         topics.create_topic(
             settings.model_copy(update={"kafka_topic": settings.kafka_dlq_topic}), partitions=1
@@ -119,18 +122,19 @@ def place(platform: Settings, servers: Platform) -> Iterator[Place]:
 
 
 def _discard_restored(settings: Settings) -> None:
-    """The scratch places that ``wotr restore run`` names by itself, which nobody else here does."""
+    """The scratch places that ``wotr restore run`` names by itself, which nobody else here does, and what was replaced."""
     prefix = "wotr-restored-"
+    replaced = f"{settings.postgres_db}_before_"
     objects, server = ObjectStore(settings), PostgresServer(settings)
     for name in objects.bucket_names():
         if name.startswith(prefix):
             objects.in_bucket(name).remove_bucket()
     backup_store(settings).remove_bucket()
     for name in server.databases():
-        if name.startswith(prefix):
+        if name.startswith((prefix, replaced, settings.dagster_postgres_db)):
             server.drop(name)
     with closing(EngineBackups(settings)) as engine:
-        for name in engine.databases(prefix):
+        for name in [*engine.databases(prefix), *engine.databases(f"{settings.clickhouse_db}_before_")]:
             engine.drop(name)
 
 

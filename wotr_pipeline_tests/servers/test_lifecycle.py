@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.servers.data_directory import WANTED_PORTS
+from wotr_pipeline.servers.data_directory import WANTED_PORTS, open_data_directory
 from wotr_pipeline.servers.lifecycle import STORES, Platform
 from wotr_pipeline.servers.server import ServerError
 from wotr_pipeline.servers.supervision import MARK
@@ -107,6 +107,19 @@ def test_after_the_supervisor_was_killed_its_orphans_are_found_and_ended(
         assert own_platform.pid("postgres") != orphan.pid
         assert states(own_platform)["postgres"] == "ready"
     assert not orphan.is_running()
+
+
+def test_a_new_directory_keeps_the_backups_that_it_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WOTR_BACKUP_SIGNING_KEY", "of the machine that is gone")
+    monkeypatch.setenv("WOTR_BACKUP_BUCKET", "its-backups")
+    made = open_data_directory(tmp_path / "new").environment()
+    assert made["WOTR_BACKUP_SIGNING_KEY"] == "of the machine that is gone"
+    assert made["WOTR_BACKUP_BUCKET"] == "its-backups"
+    monkeypatch.setenv("WOTR_BACKUP_SIGNING_KEY", "another one")
+    again = open_data_directory(tmp_path / "new").environment()
+    assert again["WOTR_BACKUP_SIGNING_KEY"] == "of the machine that is gone", "remembered, as every secret"
 
 
 def test_what_holds_a_secret_is_readable_by_its_owner_alone(platform: Settings, servers: Platform) -> None:
