@@ -24,6 +24,11 @@ WAIT_SECONDS = 6 * 3600
 """Backstop for one BACKUP or RESTORE; the engine gives up on a store that is away much earlier."""
 FORMER_WAIT_SECONDS = 300
 TOLD_EVERY = 10.0
+TRANSFERS = {
+    # With it, a first attempt has a tenth of a second or so: large parts to a store that is busy are cut off and sent
+    # again, half of the time for nothing.
+    "s3_use_adaptive_timeouts": 0,
+}
 _UNDER_WAY = {"CREATING_BACKUP", "RESTORING"}
 _CODE = re.compile(r"Code: (\d+)")
 _SYMBOL = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
@@ -187,7 +192,7 @@ class EngineBackups:
             raise _failed(str(found["error"]), verb)
 
     def _run(self, name: str, text: str) -> None:
-        self._warehouse.run_built(name, text)
+        self._warehouse.run_built(name, text, **TRANSFERS)
 
     def _names(self, statement: str, column: str = "name", **parameters: str) -> list[str]:
         found = self._warehouse.select(statement, parameters).to_pylist()

@@ -70,6 +70,9 @@ def engine_condition(warehouse: Warehouse, long_seconds: float) -> EngineConditi
 
     (merges,) = rows("doctor_merges", {})
     most = rows("doctor_most_parts", {"database": database})
+    # An engine that is seconds old has written no log of its queries yet.
+    logged = rows("query_log_tables", {})[0]["tables"]
+    slow = rows("doctor_slow_queries", seconds) if logged else []
     return EngineCondition(
         parts=int(str(most[0]["parts"])) if most else 0,
         parts_place=str(most[0]["place"]) if most else "",
@@ -77,7 +80,7 @@ def engine_condition(warehouse: Warehouse, long_seconds: float) -> EngineConditi
         longest_merge_seconds=float(str(merges["longest_seconds"])),
         mutations=tuple(Mutation(**row) for row in rows("doctor_mutations", {"database": database})),  # type: ignore[arg-type]
         running=tuple(Query(**row) for row in rows("doctor_queries", seconds)),  # type: ignore[arg-type]
-        slow=tuple(Query(**row) for row in rows("doctor_slow_queries", seconds)),  # type: ignore[arg-type]
+        slow=tuple(Query(**row) for row in slow),  # type: ignore[arg-type]
         disks=tuple(Disk(**row) for row in rows("doctor_disks", {})),  # type: ignore[arg-type]
     )
 

@@ -110,12 +110,12 @@ class Warehouse:
         """Run ``sql/<name>.sql`` for its effect. Raises as ``select`` does."""
         self._command(self.client, name, statement(name), parameters, settings)
 
-    def run_built(self, name: str, text: str) -> None:
+    def run_built(self, name: str, text: str, **settings: object) -> None:
         """Run a statement that had to be built, for the engine takes no parameters there. Raises as ``select``.
 
         Whoever builds it quotes every name and path; ``name`` says what it does.
         """
-        self._command(self.client, name, text, None, {})
+        self._command(self.client, name, text, None, settings)
 
     def create_as(
         self,

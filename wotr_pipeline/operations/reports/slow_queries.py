@@ -27,7 +27,7 @@ def slow_queries(settings: Settings, warehouse: Warehouse, day: date, now: datet
     """
     period = one_day(day)
     bounds: Mapping[str, Parameter] = period.seconds()
-    (log,) = warehouse.select("report_query_log").to_pylist()
+    (log,) = warehouse.select("query_log_tables").to_pylist()
     there = bool(log["tables"])
     hours = warehouse.select("report_queries_by_hour", bounds).to_pylist() if there else []
     slowest, shapes = (

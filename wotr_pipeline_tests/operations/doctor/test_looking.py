@@ -149,22 +149,22 @@ def _plan_long_ago(settings: Settings) -> None:
         connection.execute(sa.update(batches).values(planned_at=now - timedelta(hours=2)))
 
 
-def test_a_batch_that_nobody_takes_is_found(ledger_space: Settings, tmp_path: Path) -> None:
-    _plan_long_ago(ledger_space)
-    wait = _found(ledger_space, tmp_path)["events_wait"]
+def test_a_batch_that_nobody_takes_is_found(space: Settings, tmp_path: Path) -> None:
+    _plan_long_ago(space)
+    wait = _found(space, tmp_path)["events_wait"]
     assert "1 batch unfinished" in wait.symptom
     assert "the sensor kafka_offsets is off" in wait.cause
 
 
 def test_a_daemon_that_fell_silent_is_found_and_explains_what_waits(
-    ledger_space: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(PROJECT_ROOT / "dagster.yaml", tmp_path)
-    for name, value in environment_of(ledger_space).items():
+    for name, value in environment_of(space).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("DAGSTER_POSTGRES_DB", ledger_space.postgres_db)
+    monkeypatch.setenv("DAGSTER_POSTGRES_DB", space.postgres_db)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    _plan_long_ago(ledger_space)
+    _plan_long_ago(space)
     with dg.DagsterInstance.get() as instance:
 
         def beat(age: timedelta) -> None:
@@ -173,11 +173,11 @@ def test_a_daemon_that_fell_silent_is_found_and_explains_what_waits(
                 instance.add_daemon_heartbeat(DaemonHeartbeat(moment, daemon, "1", []))
 
         beat(timedelta(hours=3))
-        found = _found(ledger_space, tmp_path)
+        found = _found(space, tmp_path)
         assert "no sign of life for 3 h" in found["daemon_silent"].symptom
         assert found["events_wait"].because == "daemon_silent"
         beat(timedelta())
-        found = _found(ledger_space, tmp_path)
+        found = _found(space, tmp_path)
     assert "daemon_silent" not in found
     assert found["events_wait"].because == ""
 
