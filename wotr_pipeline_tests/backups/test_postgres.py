@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.differences import differences
+from wotr_pipeline.backups.drill import drill_backup
 from wotr_pipeline.backups.manifest import Store
 from wotr_pipeline.backups.postgres import PostgresTarget
 from wotr_pipeline.backups.repository import Repository
@@ -258,7 +259,8 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.POSTGRES)
     for backup_id in ids:
-        assert repository.manifest(Store.POSTGRES, backup_id).items == taken.manifest.items
+        whole = repository.manifest(Store.POSTGRES, backup_id)
+        assert drill_backup(repository, PostgresTarget(filled), whole, LOG).problem == ""
     data = {found.key.split("/")[2] for found in repository.objects.list("postgres/data/")}
     assert data == set(ids)
     assert not any(name.startswith("wotr-drill") for name in names(filled))

@@ -1,5 +1,6 @@
 """The statements for a ClickHouse cluster: the engine reads them, and without the cluster they are ours again."""
 
+import re
 import secrets
 from collections.abc import Iterator
 
@@ -123,7 +124,10 @@ def test_no_statement_that_a_cluster_wants_otherwise_is_forgotten() -> None:
     wanted = {
         name
         for name, text in texts.items()
-        if "MergeTree" in text or "FROM s3(" in text or (text.startswith("CREATE TABLE") and " AS " in text)
+        # Those that ask for tables of the family (LIKE '%MergeTree') make none.
+        if re.search(r"=\s*\w*MergeTree", text)
+        or "FROM s3(" in text
+        or (text.startswith("CREATE TABLE") and " AS " in text)
     }
     assert wanted <= sources
 
