@@ -307,7 +307,7 @@ class _Copy:
 
     def finish(self) -> None:
         """Remove the journals: the index says it all."""
-        self._repository.objects.delete([found.key for found in self._repository.objects.list(JOURNALS)])
+        self._repository.clear(JOURNALS)
 
     def _write_journal(self) -> None:
         buffer = pa.BufferOutputStream()

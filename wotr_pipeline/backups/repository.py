@@ -232,14 +232,7 @@ class Repository:
 
     def clear(self, prefix: str) -> None:
         """Remove every object below a prefix."""
-        page: list[str] = []
-        for found in self.objects.list(prefix):
-            page.append(found.key)
-            if len(page) == 1000:
-                self.objects.delete(page)
-                page.clear()
-        if page:
-            self.objects.delete(page)
+        self.objects.delete(found.key for found in self.objects.list(prefix))
 
 
 def _read_part(source: Readable) -> bytes:

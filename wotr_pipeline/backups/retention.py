@@ -9,7 +9,8 @@ unverified one is never the one that is kept. Contents of objects go when no man
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -149,17 +150,18 @@ def _tidy_contents(repository: Repository, kept: Sequence[Manifest], *, apply: b
             return 0, 0
     if apply:
         # What a killed run has copied is not named by a manifest: it is copied again.
-        repository.objects.delete([found.key for found in repository.objects.list(JOURNALS)])
+        repository.clear(JOURNALS)
     count = size = 0
-    page: list[str] = []
-    for found in repository.objects.list(CONTENTS):
-        if found.key in named:
-            continue
-        count, size = count + 1, size + found.size
-        page.append(found.key)
-        if apply and len(page) >= 1000:
-            repository.objects.delete(page)
-            page.clear()
+
+    def unnamed() -> Iterator[str]:
+        nonlocal count, size
+        for found in repository.objects.list(CONTENTS):
+            if found.key not in named:
+                count, size = count + 1, size + found.size
+                yield found.key
+
     if apply:
-        repository.objects.delete(page)
+        repository.objects.delete(unnamed())
+    else:
+        deque(unnamed(), maxlen=0)
     return count, size

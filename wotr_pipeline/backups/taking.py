@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from ..config import Settings
 from ..stores.backup_register import BackupRegister, RegisteredBackup
 from ..stores.errors import PermanentError
-from ..stores.leases import lease
+from ..stores.leases import Lease, lease
 from .drill import drill_backup
 from .manifest import Fact, Manifest, Store, Verification
 from .repository import Repository, new_id
@@ -65,11 +65,7 @@ def take_backup(settings: Settings, target: Target, holder: str, log: logging.Lo
             manifest.bytes,
         )
         verified = _verified_facts(repository, target.store)
-        verification = drill_backup(repository, target, manifest, log, verified)
-        held.check()
-        repository.confirm(target.store, verification)
-        register(settings, repository, manifest, verification)
-    return Taken(manifest, verification, repository.location(manifest))
+        return _drilled(settings, repository, held, target, manifest, log, verified)
 
 
 def drill_newest(settings: Settings, target: Target, holder: str, log: logging.Logger) -> Taken:
@@ -79,11 +75,23 @@ def drill_newest(settings: Settings, target: Target, holder: str, log: logging.L
     """
     repository = Repository(settings)
     with lease(settings, lease_name(target.store), holder) as held:
-        manifest = repository.newest(target.store)
-        verification = drill_backup(repository, target, manifest, log)
-        held.check()
-        repository.confirm(target.store, verification)
-        register(settings, repository, manifest, verification)
+        return _drilled(settings, repository, held, target, repository.newest(target.store), log)
+
+
+def _drilled(
+    settings: Settings,
+    repository: Repository,
+    held: Lease,
+    target: Target,
+    manifest: Manifest,
+    log: logging.Logger,
+    verified: Sequence[Fact] = (),
+) -> Taken:
+    """Drill a backup and write down what was found, in the bucket and in the register."""
+    verification = drill_backup(repository, target, manifest, log, verified)
+    held.check()
+    repository.confirm(target.store, verification)
+    register(settings, repository, manifest, verification)
     return Taken(manifest, verification, repository.location(manifest))
 
 
@@ -98,8 +106,13 @@ def register(
     settings: Settings, repository: Repository, manifest: Manifest, verification: Verification | None
 ) -> None:
     """Let pages, metrics and alerts know of a backup."""
+    with closing(BackupRegister(settings)) as entries:
+        entries.enter([_entry(repository, manifest, verification)])
+
+
+def _entry(repository: Repository, manifest: Manifest, verification: Verification | None) -> RegisteredBackup:
     good = verification is not None and not verification.problem
-    row = RegisteredBackup(
+    return RegisteredBackup(
         manifest.backup_id,
         manifest.store,
         manifest.taken_at,
@@ -110,15 +123,16 @@ def register(
         verification.restore_seconds if verification and good else None,
         verification.problem or None if verification else None,
     )
-    with closing(BackupRegister(settings)) as entries:
-        entries.enter([row])
 
 
 def register_all(settings: Settings, repository: Repository, store: Store) -> list[Manifest]:
     """Make the register say what the bucket does: after a disaster it knows nothing."""
     manifests, _ = repository.manifests(store)
+    found = [
+        _entry(repository, manifest, repository.verification(store, manifest.backup_id))
+        for manifest in manifests
+    ]
     with closing(BackupRegister(settings)) as entries:
-        entries.keep_only(store, [manifest.backup_id for manifest in manifests])
-    for manifest in manifests:
-        register(settings, repository, manifest, repository.verification(store, manifest.backup_id))
+        entries.keep_only(store, [entry.backup_id for entry in found])
+        entries.enter(found)
     return manifests

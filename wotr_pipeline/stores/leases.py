@@ -73,8 +73,7 @@ def lease(settings: Settings, name: str, holder: str) -> Iterator[Lease]:
             with translated(f"take the lease '{name}'"), connection.begin():
                 taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(LockClass.LEASE, number)))
                 if not taken:
-                    by = connection.scalar(_HOLDER, {"class": int(LockClass.LEASE), "number": number})
-                    who = (by or "a process that has just ended").removeprefix("wotr lease ")
+                    who = _holder(connection, number) or "a process that has just ended"
                     raise LeaseTakenError(
                         f"'{name}' is under way already, by {who}. Wait for it to end, or end it, then start again."
                     )
@@ -90,12 +89,15 @@ def holder_of(settings: Settings, name: str) -> str | None:
     """Who holds the lease now, or None. Raises as ``lease`` does."""
     place = settings.model_copy(update={"postgres_db": LEASE_DATABASE})
     engine = connect(place, "wotr lease question", dedicated=True)
-    values = {"class": int(LockClass.LEASE), "number": _number(f"{settings.postgres_db}/{name}")}
     try:
         with translated(f"ask for the lease '{name}'"), engine.connect() as connection:
-            by = connection.scalar(_HOLDER, values)
+            return _holder(connection, _number(f"{settings.postgres_db}/{name}"))
     finally:
         engine.dispose()
+
+
+def _holder(connection: sa.Connection, number: int) -> str | None:
+    by = connection.scalar(_HOLDER, {"class": int(LockClass.LEASE), "number": number})
     return None if by is None else str(by).removeprefix("wotr lease ")
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import IO, Any
 
 import s3fs
@@ -128,13 +129,7 @@ class ObjectStore:
         """Delete every object of the bucket, and the bucket; fine if there is none."""
         with suppress(FileNotFoundError):
             self._call("head_bucket")
-            page: list[str] = []
-            for found in self.list(""):
-                page.append(found.key)
-                if len(page) == PAGE_KEYS:
-                    self.delete(page)
-                    page.clear()
-            self.delete(page)
+            self.delete(found.key for found in self.list(""))
             self._call("delete_bucket")
 
     def put(
@@ -264,10 +259,9 @@ class ObjectStore:
             following = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; one that is not there is fine."""
-        every = list(keys)
-        for start in range(0, len(every), PAGE_KEYS):
-            page = every[start : start + PAGE_KEYS]
+        """Delete objects, page by page as the keys come; one that is not there is fine."""
+        coming = iter(keys)
+        while page := list(islice(coming, PAGE_KEYS)):
             answer = self._call(
                 "delete_objects", Delete={"Objects": [{"Key": key} for key in page], "Quiet": True}
             )
