@@ -69,7 +69,7 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
     )
     drill = drill_job(settings)
     backups = backup_automation(settings, drill)
-    window = maintenance_job(settings, verified=VerifiedBackups(settings))
+    window = maintenance_job(settings, VerifiedBackups(settings))
     maintenance = maintenance_automation(settings, window)
     automation = dg.AutomationConditionSensorDefinition(
         "curated_automation",

@@ -212,9 +212,12 @@ class Repository:
     # What goes
 
     def forget(self, store: Store, backup_id: str) -> None:
-        """Remove a backup: first it ceases to be one, then its data goes. Contents shared with others stay."""
-        self.objects.delete([_manifest_key(store, backup_id)])
+        """Remove a backup: it ceases to count, then to be one, then its data goes. Contents shared with others stay.
+
+        Killed in between, it is forgotten once more, or its data is a leftover.
+        """
         self.objects.delete([_verification_key(store, backup_id)])
+        self.objects.delete([_manifest_key(store, backup_id)])
         self.clear(self.data_prefix(store, backup_id))
 
     def clear_leftovers(self, store: Store) -> list[str]:

@@ -117,8 +117,9 @@ def retain(
             try:
                 for backup_id in choice.gone:
                     held.check()
-                    repository.forget(store, backup_id)
+                    # The register first: what is in the bucket is found again by whoever comes after a kill.
                     register.forget([backup_id])
+                    repository.forget(store, backup_id)
                     log.info("%s is forgotten.", backup_id)
             finally:
                 register.close()

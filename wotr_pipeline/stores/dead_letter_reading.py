@@ -261,6 +261,11 @@ class LetterReading:
         with translated("look for what may be pruned"), self._engine.connect() as connection:
             return list(connection.scalars(sa.text(statement("prunable_objects")), {"before": before}))
 
+    def pruned_since(self, moment: datetime) -> list[str]:
+        """Objects that were noted as pruned since then."""
+        with translated("look for what was pruned"), self._engine.connect() as connection:
+            return list(connection.scalars(sa.text(statement("pruned_objects")), {"since": moment}))
+
     def _letters(self, condition: sa.ColumnElement[bool]) -> list[Letter]:
         order = (letters.c.object_key, letters.c.line)
         with translated("read dead letters"), self._engine.connect() as connection:

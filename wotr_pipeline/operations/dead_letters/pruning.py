@@ -7,10 +7,13 @@ Belongs here: that sweep. Does not belong here: which state a letter is in.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.objects import PAGE_KEYS, ObjectStore
+
+REPEATED_FOR = timedelta(days=35)
+"""Objects noted as pruned are deleted again by the runs of so many days: several Sundays."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,11 @@ def prune(register: DeadLetterRegister, objects: ObjectStore, before: datetime, 
     """
     keys = tuple(register.prunable(before))
     if apply:
+        # What a killed run has noted, and not deleted any more.
+        objects.delete(register.pruned_since(register.now() - REPEATED_FOR))
         for start in range(0, len(keys), PAGE_KEYS):
             page = keys[start : start + PAGE_KEYS]
-            # Noted first: content that is announced as gone and still there does no harm.
+            # Noted first: content that is announced as gone and still there does no harm, and goes the next time.
             register.note_pruned(page)
             objects.delete(page)
     return Pruned(apply, keys)

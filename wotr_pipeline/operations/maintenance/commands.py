@@ -112,10 +112,10 @@ def _execute(data_dir: Path, *, dry_run: bool, span: timedelta, only: tuple[str,
         problem = execute(
             settings,
             instance,
+            VerifiedBackups(settings),
             dry_run=dry_run,
             until=datetime.now(UTC) + span,
             only=only,
-            verified=VerifiedBackups(settings),
             told=click.echo,
         )
     if problem:

@@ -21,7 +21,6 @@ from wotr_pipeline.operations.maintenance import before, merging, quiet
 from wotr_pipeline.operations.maintenance.dagster_history import old_runs
 from wotr_pipeline.operations.maintenance.log_files import log_rotation
 from wotr_pipeline.operations.maintenance.retention import (
-    NothingVerified,
     Removed,
     Verified,
     old_backups,
@@ -179,9 +178,9 @@ def steps(settings: Settings, verified: Verified) -> tuple[Step, ...]:
 
 
 def maintenance_job(
-    settings: Settings, *, verified: Verified | None = None, told: Told = lambda _: None
+    settings: Settings, verified: Verified, *, told: Told = lambda _: None
 ) -> dg.JobDefinition:
-    """The job. ``verified``: what backups hold; without it nothing that needs one is deleted. ``told``: gets each line."""
+    """The job. ``verified``: what backups hold, and may go. ``told``: gets each line."""
 
     @dg.resource(
         description="The window: its lease, its end, its mode. Whatever ends the run ends the mode.",
@@ -222,7 +221,7 @@ def maintenance_job(
     )
     def job() -> None:
         previous = None
-        for op in [_op(step) for step in steps(settings, verified or NothingVerified())]:
+        for op in [_op(step) for step in steps(settings, verified)]:
             previous = op(previous) if previous is not None else op()
 
     return job
@@ -231,17 +230,17 @@ def maintenance_job(
 def execute(
     settings: Settings,
     instance: dg.DagsterInstance,
+    verified: Verified,
     *,
     dry_run: bool,
     until: datetime,
     only: Sequence[str] = (),
     told: Told = lambda _: None,
-    verified: Verified | None = None,
     ops: Mapping[str, Mapping[str, object]] | None = None,
 ) -> str:
     """Run the window in this process, in Dagster's sight; returns what went wrong, or ''. ``ops``: configs by step."""
     config = {"dry_run": dry_run, "until": until.isoformat(), "only": list(only)}
-    result = maintenance_job(settings, verified=verified, told=told).execute_in_process(
+    result = maintenance_job(settings, verified, told=told).execute_in_process(
         instance=instance,
         run_config={
             "resources": {RESOURCE: {"config": config}},

@@ -47,18 +47,6 @@ class Verified(Protocol):
         """Whether a verified backup has the object of that key."""
 
 
-class NothingVerified:
-    """No backup is known: nothing may go."""
-
-    def has_month(self, table: str, month: str) -> bool:  # noqa: ARG002
-        """No."""
-        return False
-
-    def has_object(self, key: str) -> bool:  # noqa: ARG002
-        """No."""
-        return False
-
-
 @dataclass(frozen=True)
 class Removed:
     """What became of one kind of thing: ``kept`` is past its time too, and ``because`` says why it stays."""

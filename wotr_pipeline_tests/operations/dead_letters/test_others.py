@@ -18,6 +18,7 @@ from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.killed import killed
 from wotr_pipeline_tests.operations.dead_letters.conftest import EPOCH
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, copies, epoch_event, send
 from wotr_pipeline_tests.produced import BAD, event
@@ -145,3 +146,28 @@ def test_content_of_closed_letters_is_pruned_and_the_letters_stay(rejected: Desk
     with Ledger(settings) as ledger, KafkaOffsets(settings) as offsets:
         taken = account(settings, ledger, Warehouse(settings), offsets)
     assert (taken.balanced, taken.pruned, taken.dead_letters) == (True, len(EPOCH) + len(BAD), 0)
+
+
+def test_content_that_a_killed_run_noted_as_pruned_and_left_goes_with_the_next_one(rejected: Desk) -> None:
+    rejected.register.discard(LetterFilter(), "ann", "a test")
+    later = rejected.register.now() + timedelta(days=1)
+    prune_all = f"""
+from datetime import datetime
+from wotr_pipeline.config import load_settings
+from wotr_pipeline.operations.dead_letters.pruning import prune
+from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.objects import ObjectStore
+
+settings = load_settings()
+with DeadLetterRegister(settings) as register:
+    prune(register, ObjectStore(settings), datetime.fromisoformat("{later.isoformat()}"), apply=True)
+"""
+    killed(
+        rejected.settings,
+        prune_all,
+        "wotr_pipeline.stores.dead_letter_register:DeadLetterRegister.note_pruned",
+        after=True,
+    )
+    assert list(rejected.objects.list("dead-letters/"))
+    assert prune(rejected.register, rejected.objects, later, apply=True).keys == ()
+    assert not list(rejected.objects.list("dead-letters/"))

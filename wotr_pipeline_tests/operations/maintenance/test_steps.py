@@ -4,12 +4,12 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
-import psycopg2
 import pytest
 
 from wotr_pipeline.backups.manifest import Store
@@ -17,17 +17,15 @@ from wotr_pipeline.backups.minio import MinioTarget
 from wotr_pipeline.backups.repository import Repository
 from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.config import Settings
-from wotr_pipeline.operations.maintenance import watching
 from wotr_pipeline.operations.maintenance.dagster_history import old_runs
 from wotr_pipeline.operations.maintenance.log_files import log_rotation
 from wotr_pipeline.operations.maintenance.merging import optimize_clickhouse, vacuum_postgres
 from wotr_pipeline.operations.maintenance.retention import (
-    NothingVerified,
     month_is_past,
     old_backups,
     retention,
 )
-from wotr_pipeline.operations.maintenance.watching import Measure, watch
+from wotr_pipeline.operations.maintenance.watching import watch
 from wotr_pipeline.operations.maintenance.window import Window, open_window
 from wotr_pipeline.stores.batch import PlannedRange
 from wotr_pipeline.stores.ledger import Ledger
@@ -35,19 +33,15 @@ from wotr_pipeline.stores.object_keys import raw_key
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline.stores.warehouse_upkeep import partitions
+from wotr_pipeline_tests.operations.maintenance.scenario import (
+    LONG_AGO,
+    MONTH,
+    Verifying,
+    add_rows,
+    execute,
+    parts_of,
+)
 from wotr_pipeline_tests.slack_sink import slack_sink
-
-LONG_AGO = datetime(2022, 3, 4, 5, tzinfo=UTC)
-MONTH = "202203"
-
-
-class EverythingVerified:
-    def has_month(self, table: str, month: str) -> bool:
-        return True
-
-    def has_object(self, key: str) -> bool:
-        return True
 
 
 @pytest.fixture
@@ -60,34 +54,6 @@ def window(ledger_space: Settings) -> Iterator[Window]:
 def whole(space: Settings) -> Iterator[Window]:
     with open_window(space, f"test-{uuid4()}", dry_run=False) as opened:
         yield opened
-
-
-def execute(settings: Settings, statement: str, *values: object) -> None:
-    connection = psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_db,
-    )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(statement, values)
-    connection.close()
-
-
-def add_rows(warehouse: Warehouse, when: datetime, count: int = 1) -> None:
-    for number in range(count):
-        warehouse.client.command(
-            "INSERT INTO ingested_data (id, event_type, source, timestamp, created_at, arrival_hour) "
-            f"VALUES ('{when:%Y%m}-{number}', 'metric', 's', '{when:%Y-%m-%d %H:%M:%S}', "
-            f"'{when:%Y-%m-%d %H:%M:%S}', '{when:%Y-%m-%d %H}:00:00')"
-        )
-
-
-def parts_of(warehouse: Warehouse, month: str) -> int:
-    return sum(
-        one.parts for one in partitions(warehouse) if one.table == "ingested_data" and one.partition == month
-    )
 
 
 def test_the_vacuum_takes_dead_rows_away_and_tells_them(window: Window) -> None:
@@ -121,14 +87,14 @@ def test_a_month_is_dropped_only_past_its_time_and_only_if_a_verified_backup_has
     warehouse = Warehouse(whole.settings)
     add_rows(warehouse, LONG_AGO)
     add_rows(warehouse, datetime.now(UTC))
-    retention(whole, NothingVerified())
+    retention(whole, Verifying(False))
     assert parts_of(warehouse, MONTH) == 1
     whole.dry_run = True
-    report = retention(whole, EverythingVerified())
+    report = retention(whole, Verifying(True))
     assert "1 would be deleted" in report.lines[0]
     assert parts_of(warehouse, MONTH) == 1
     whole.dry_run = False
-    retention(whole, EverythingVerified())
+    retention(whole, Verifying(True))
     assert parts_of(warehouse, MONTH) == 0
     assert warehouse.client.command("SELECT count() FROM ingested_data") == 1
     warehouse.close()
@@ -190,9 +156,9 @@ def test_a_raw_object_goes_only_if_its_batch_is_loaded_and_a_verified_backup_has
     execute(
         settings, "UPDATE ingest_batches SET state = 'QUARANTINED', last_error = 'x' WHERE first_offset = 1"
     )
-    retention(whole, NothingVerified())
+    retention(whole, Verifying(False))
     assert len(list(objects.list("raw/"))) == 5
-    retention(whole, EverythingVerified())
+    retention(whole, Verifying(True))
     kept = {found.key for found in objects.list("raw/")}
     assert kept == {raw_key(range_) for range_ in (*old[1:], young, unknown)}
     objects.delete(kept)
@@ -211,10 +177,10 @@ def test_ids_and_actions_past_their_time_go_and_younger_ones_stay(whole: Window)
         "VALUES ('anna', 'old', now() - interval '731 days'), ('anna', 'young', now() - interval '1 day')",
     )
     whole.dry_run = True
-    report = retention(whole, NothingVerified())
+    report = retention(whole, Verifying(False))
     assert report.numbers["ids that the gateway remembers, gone"] == 1
     whole.dry_run = False
-    retention(whole, NothingVerified())
+    retention(whole, Verifying(False))
     with Ledger(settings) as ledger:
         assert ledger.accepted_by_gateway("old") is None
         assert ledger.accepted_by_gateway("young") is not None
@@ -281,23 +247,38 @@ def test_only_old_log_files_and_compute_logs_of_gone_runs_are_removed(
     assert {name for name, file in files.items() if not file.exists()} == {"old rotated", "gone run"}
 
 
-def test_what_became_worse_is_told_at_once_and_is_the_verdict(
-    space: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def measured(_window: Window, since: datetime, until: datetime) -> Measure:
-        return Measure(until, 1000, 10 if since < begun else 200, 1.0, 0, 0.0)
+def arrive(warehouse: Warehouse, when: datetime, events: int, rejected: int) -> None:
+    warehouse.client.command(
+        "INSERT INTO ingested_data (id, event_type, source, timestamp, created_at, arrival_hour, validation_status) "
+        f"SELECT toString(number), 'metric', 's', '{when:%Y-%m-%d %H:%M:%S}', '{when:%Y-%m-%d %H:%M:%S}', "
+        f"'{when:%Y-%m-%d %H}:00:00', if(number < {rejected}, 'failed', 'valid') FROM numbers({events})"
+    )
 
-    monkeypatch.setattr(watching, "_measure", measured)
+
+@pytest.mark.parametrize(("rejected", "worse"), [(50, True), (3, False)])
+def test_a_pipeline_that_rejects_more_than_before_is_told_at_once_and_is_the_verdict(
+    space: Settings, rejected: int, worse: bool
+) -> None:
+    now = datetime.now(UTC)
+    with closing(Warehouse(space)) as warehouse:
+        arrive(warehouse, now - timedelta(minutes=30), 500, 5)
+        arrive(warehouse, now, 250, rejected)
     with (
         slack_sink() as sink,
         open_window(sink.settings(space), f"test-{uuid4()}", dry_run=False) as window,
     ):
-        begun = window.begun
+        window.begun = now - timedelta(minutes=10)
+        window.mode_ended = now
         report = watch(window, minutes=0.02, every_seconds=0.1)
+    looks = report.numbers["looks"]
+    assert looks > 1
+    assert [line["events"] for line in report.tables["measures"]] == [500, *[250] * int(looks)]
+    if worse:
         assert "20.0 % of the events are rejected, before it were 1.0 %" in report.problem
-        assert report.numbers["looks"] > 1
         (message,) = sink.messages
-    assert message.channel == space.wotr_slack_incidents_channel
+        assert message.channel == space.wotr_slack_incidents_channel
+    else:
+        assert (report.problem, sink.messages) == ("", [])
 
 
 def test_an_idle_pipeline_is_as_before(whole: Window) -> None:

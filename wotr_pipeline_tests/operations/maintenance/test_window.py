@@ -1,8 +1,5 @@
 """The window as a whole: it ends its mode whatever happens, is alone, and stops in time."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,6 +10,7 @@ from pydantic import SecretStr
 
 from wotr_pipeline.automation.maintenance import reason_to_skip
 from wotr_pipeline.automation.maintenance_window import maintenance_automation
+from wotr_pipeline.backups.verified import VerifiedBackups
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.maintenance import merging
 from wotr_pipeline.operations.maintenance.job import STEP_NAMES, execute, maintenance_job
@@ -23,7 +21,8 @@ from wotr_pipeline.stores.leases import LeaseTakenError
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.operations_log import STORES_WITH_BACKUPS, OperationsLog
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.killed import killed
+from wotr_pipeline_tests.operations.maintenance.scenario import mode_is_on
 from wotr_pipeline_tests.slack_sink import slack_sink
 
 QUICK: dict[str, dict[str, object]] = {"watch": {"minutes": 0, "every_seconds": 1}}
@@ -60,21 +59,13 @@ def run(settings: Settings, instance: dg.DagsterInstance, *only: str, **options:
     return execute(
         settings,
         instance,
+        VerifiedBackups(settings),
         dry_run=dry_run,
         until=until,
         only=only,
         ops=QUICK,
         told=told,  # type: ignore[arg-type]
     )
-
-
-def mode_is_on(settings: Settings) -> bool:
-    log = OperationsLog(settings)
-    try:
-        mode = log.maintenance()
-    finally:
-        log.close()
-    return mode is not None and mode.enabled
 
 
 def test_a_whole_window_does_every_step_tells_people_and_ends_with_the_mode_off(
@@ -205,39 +196,29 @@ def test_after_its_time_no_work_begins_but_the_mode_is_ended(
     assert not mode_is_on(ledger_space)
 
 
-KILLED = """
-import os, signal, sys
+STEP = """
 from datetime import UTC, datetime, timedelta
 import dagster as dg
+from wotr_pipeline.backups.verified import VerifiedBackups
 from wotr_pipeline.config import load_settings
 from wotr_pipeline.operations.maintenance.job import execute
-from wotr_pipeline.stores.{store} import {holder}
 
-def die(*_, **__):
-    print("reached", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-{holder}.{method} = die
+settings = load_settings()
 with dg.DagsterInstance.ephemeral() as instance:
-    execute(load_settings(), instance, dry_run=False, until=datetime.now(UTC) + timedelta(hours=1), only={only!r})
-"""
-
-
-def kill_in(settings: Settings, step: str, store: str, holder: str, method: str) -> None:
-    code = KILLED.format(store=store, holder=holder, method=method, only=["mode_on", step])
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment_of(settings), capture_output=True, text=True, timeout=60
+    execute(
+        settings, instance, VerifiedBackups(settings), dry_run=False,
+        until=datetime.now(UTC) + timedelta(hours=1), only=["mode_on", {step!r}],
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    assert "reached" in done.stdout
+"""
 
 
 def test_a_window_killed_in_a_step_is_ended_by_the_sensor_and_done_again_by_the_next_one(
     ledger_space: Settings, instance: dg.DagsterInstance
 ) -> None:
-    kill_in(ledger_space, "vacuum_postgres", "postgres_upkeep", "PostgresUpkeep", "vacuum")
+    vacuum = STEP.format(step="vacuum_postgres")
+    killed(ledger_space, vacuum, "wotr_pipeline.stores.postgres_upkeep:PostgresUpkeep.vacuum", 2)
     assert mode_is_on(ledger_space)
-    job = maintenance_job(ledger_space)
+    job = maintenance_job(ledger_space, VerifiedBackups(ledger_space))
     (sensor,) = maintenance_automation(ledger_space, job).sensors
     with slack_sink() as sink:
         told_by = maintenance_automation(sink.settings(ledger_space), job).sensors[0]
@@ -257,7 +238,8 @@ def test_a_window_killed_after_its_smoke_test_sent_the_event_loses_and_doubles_n
     space: Settings, instance: dg.DagsterInstance
 ) -> None:
     without_gateway = space.model_copy(update={"api_keys": SecretStr("")})
-    kill_in(without_gateway, "smoke_test", "loading", "Loader", "load")
+    smoke_test = STEP.format(step="smoke_test")
+    killed(without_gateway, smoke_test, "wotr_pipeline.stores.loading:Loader.load")
     assert run(without_gateway, instance, "mode_on", "smoke_test", "mode_off") == ""
     warehouse = Warehouse(space)
     counts = warehouse.client.query(
@@ -308,6 +290,7 @@ def test_a_window_waits_for_those_who_write_and_gives_up_with_their_names(
         problem = execute(
             ledger_space,
             instance,
+            VerifiedBackups(ledger_space),
             dry_run=False,
             until=datetime.now(UTC) + timedelta(hours=1),
             only=["mode_on"],

@@ -1,0 +1,199 @@
+"""A step that is killed half way is finished by the next window, which deletes nothing else and forgets nothing."""
+
+import logging
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.minio import MinioTarget
+from wotr_pipeline.backups.repository import Repository
+from wotr_pipeline.backups.taking import take_backup
+from wotr_pipeline.config import Settings
+from wotr_pipeline.operations.maintenance import dagster_history
+from wotr_pipeline.operations.maintenance.log_files import log_rotation
+from wotr_pipeline.operations.maintenance.merging import optimize_clickhouse
+from wotr_pipeline.operations.maintenance.retention import old_backups, retention
+from wotr_pipeline.operations.maintenance.window import open_window
+from wotr_pipeline.stores.batch import PlannedRange
+from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.object_keys import raw_key
+from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.killed import killed
+from wotr_pipeline_tests.operations.maintenance.scenario import (
+    LONG_AGO,
+    MONTH,
+    Verifying,
+    add_rows,
+    execute,
+    mode_is_on,
+    parts_of,
+)
+
+IN_A_WINDOW = """
+from uuid import uuid4
+from wotr_pipeline.config import load_settings
+from wotr_pipeline.operations.maintenance import log_files, merging, retention
+from wotr_pipeline.operations.maintenance.window import open_window
+from wotr_pipeline_tests.operations.maintenance.scenario import Verifying
+
+retention.PAGE_KEYS = 1
+settings = load_settings()
+with open_window(settings, f"killed-{{uuid4()}}", dry_run=False) as window:
+    window.turn_on()
+    {step}
+"""
+NEXT_MONTH = "202204"
+
+
+def test_merging_that_is_killed_between_two_partitions_is_finished_and_no_row_is_lost(
+    space: Settings,
+) -> None:
+    warehouse = Warehouse(space)
+    add_rows(warehouse, LONG_AGO, count=3)
+    add_rows(warehouse, LONG_AGO + timedelta(days=40), count=3)
+    step = IN_A_WINDOW.format(step="merging.optimize_clickhouse(window, 2, 10**9)")
+    killed(space, step, "wotr_pipeline.stores.warehouse_upkeep:merge", after=True)
+    assert sorted((parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH))) == [1, 3]
+    with open_window(space, f"next-{uuid4()}", dry_run=False) as window:
+        assert optimize_clickhouse(window, 2, 10**9).numbers["partitions merged"] == 1
+    assert (parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH)) == (1, 1)
+    assert warehouse.client.command("SELECT count() FROM ingested_data") == 6
+    warehouse.close()
+    assert not mode_is_on(space)
+
+
+def loaded_long_ago(settings: Settings, count: int) -> list[str]:
+    ranges = [PlannedRange(settings.kafka_topic, 0, first, first, LONG_AGO) for first in range(count)]
+    with Ledger(settings) as ledger:
+        ledger.plan(ranges)
+    for range_ in ranges:
+        ObjectStore(settings).put(raw_key(range_), b"bytes")
+        execute(
+            settings,
+            "UPDATE ingest_batches SET state = 'LOADED', raw_key = %s, raw_sha256 = repeat('0', 64), raw_bytes = 5, "
+            "records = 1, valid = 1, rejected = 0, duplicate = 0, landed_at = now(), validated_at = now(), "
+            "loaded_at = now(), rules_version = '1', validated_key = 'v' WHERE first_offset = %s",
+            raw_key(range_),
+            range_.first_offset,
+        )
+    return [raw_key(range_) for range_ in ranges]
+
+
+def test_retention_that_is_killed_again_and_again_is_finished_and_takes_nothing_else(space: Settings) -> None:
+    settings = space.model_copy(
+        update={
+            "wotr_keep_backups_daily": 1,
+            "wotr_keep_backups_weekly": 0,
+            "wotr_keep_backups_monthly": 0,
+        }
+    )
+    warehouse, objects, operations = Warehouse(settings), ObjectStore(settings), OperationsLog(settings)
+    repository, log = Repository(settings), logging.getLogger("tests")
+    for when in (LONG_AGO, LONG_AGO + timedelta(days=40), datetime.now(UTC)):
+        add_rows(warehouse, when)
+    old = loaded_long_ago(settings, 2)
+    execute(
+        settings,
+        "INSERT INTO ingest_meta (id, payload_size, created_at) "
+        "VALUES ('old', 1, now() - interval '31 days'), ('young', 1, now())",
+    )
+    execute(
+        settings,
+        "INSERT INTO operator_actions (who, action, at) VALUES ('anna', 'old', now() - interval '731 days')",
+    )
+    ids = [take_backup(settings, MinioTarget(settings), "a test", log).manifest.backup_id for _ in range(3)]
+    step = IN_A_WINDOW.format(
+        step="retention.retention(window, Verifying(True), retention.old_backups(window))"
+    )
+
+    killed(settings, step, "wotr_pipeline.stores.warehouse_upkeep:drop", 2)
+    assert sorted((parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH))) == [0, 1]
+    killed(settings, step, "wotr_pipeline.stores.objects:ObjectStore.delete", after=True)
+    assert parts_of(warehouse, MONTH) + parts_of(warehouse, NEXT_MONTH) == 0
+    assert len([found for found in objects.list("raw/") if found.key in old]) == 1
+    killed(settings, step, "wotr_pipeline.stores.postgres_upkeep:PostgresUpkeep.delete_before", 2)
+    assert not [found for found in objects.list("raw/") if found.key in old]
+    assert "old" in {action.action for action in operations.actions()}
+    killed(settings, step, "wotr_pipeline.backups.repository:Repository.forget")
+    assert "old" not in {action.action for action in operations.actions()}
+    assert repository.backup_ids(Store.MINIO) == ids
+    killed(settings, step, "wotr_pipeline.backups.repository:Repository.clear")
+    assert repository.backup_ids(Store.MINIO) == [ids[0], ids[2]]
+
+    assert mode_is_on(settings)
+    with open_window(settings, f"next-{uuid4()}", dry_run=False) as window:
+        retention(window, Verifying(True), old_backups(window))
+    assert not mode_is_on(settings)
+    assert repository.backup_ids(Store.MINIO) == ids[2:]
+    assert execute(settings, "SELECT backup_id FROM backups WHERE store = %s", Store.MINIO) == [(ids[2],)]
+    newest = take_backup(settings, MinioTarget(settings), "a test", log)
+    assert newest.verification.problem == ""
+    keys = [found.key for found in repository.objects.list("minio/")]
+    assert not [key for key in keys if ids[0] in key or ids[1] in key], (
+        "nothing is left of the forgotten ones"
+    )
+    assert warehouse.client.command("SELECT count() FROM ingested_data") == 1
+    with Ledger(settings) as ledger:
+        assert ledger.accepted_by_gateway("old") is None
+        assert ledger.accepted_by_gateway("young") is not None
+    warehouse.close()
+    operations.close()
+    repository.objects.remove_bucket()
+
+
+def test_log_rotation_that_is_killed_is_finished_and_takes_nothing_else(
+    ledger_space: Settings, tmp_path: Path
+) -> None:
+    settings = ledger_space.model_copy(update={"wotr_data_dir": tmp_path})
+    logs = [tmp_path / "logs" / name for name in ("gateway.log", "gateway.log.1", "gateway.log.2")]
+    logs[0].parent.mkdir()
+    long_ago = time.time() - 40 * 86_400
+    for file in logs:
+        file.write_text("0123456789")
+        os.utime(file, (long_ago, long_ago))
+    step = IN_A_WINDOW.format(step="log_files.log_rotation(window, lambda run_id: False)")
+    killed(settings, step, "wotr_pipeline.operations.maintenance.log_files:_remove", after=True)
+    assert [file.exists() for file in logs].count(True) == 2
+    with open_window(settings, f"next-{uuid4()}", dry_run=False) as window:
+        assert log_rotation(window, lambda _: False).numbers["log files"] == 1
+    assert [file.exists() for file in logs] == [True, False, False]
+    assert not mode_is_on(settings)
+
+
+def test_a_run_of_dagster_that_was_killed_half_deleted_is_deleted_with_its_events(
+    ledger_space: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.op
+    def nothing() -> None:
+        pass
+
+    @dg.job
+    def old() -> None:
+        nothing()
+
+    delete = """
+import dagster as dg
+from wotr_pipeline.operations.maintenance import dagster_history
+dagster_history.KEEP_DAYS = 0
+with open_window(load_settings(), "killed", dry_run=False) as window:
+    dagster_history.old_runs(window, dg.DagsterInstance.local_temp({home!r}))
+"""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run_id = old.execute_in_process(instance=instance).run_id
+        step = IN_A_WINDOW.format(step="pass") + delete.format(home=str(tmp_path))
+        storage = "dagster._core.storage.event_log.sqlite.sqlite_event_log:SqliteEventLogStorage"
+        killed(ledger_space, step, f"{storage}.delete_events")
+        assert instance.get_records_for_run(run_id).records
+        monkeypatch.setattr(dagster_history, "KEEP_DAYS", 0)
+        with open_window(ledger_space, f"next-{uuid4()}", dry_run=False) as window:
+            dagster_history.old_runs(window, instance)
+        assert not instance.has_run(run_id)
+        assert not instance.get_records_for_run(run_id).records
