@@ -166,7 +166,6 @@ class PostgresTarget:
                 )
             else:
                 self._tools.restore(database, repository.read(file))
-            self._server.analyze(database)
             log.info("%s is restored into the database %s.", file.name, database)
             with self._server.snapshot(database) as snapshot:
                 items += snapshot.rows()

@@ -24,10 +24,17 @@ WAIT_SECONDS = 6 * 3600
 """Backstop for one BACKUP or RESTORE; the engine gives up on a store that is away much earlier."""
 FORMER_WAIT_SECONDS = 300
 TOLD_EVERY = 10.0
+POLL_SECONDS = 0.2
+PART_BYTES = 8 * 1024**2
 TRANSFERS = {
-    # With it, a first attempt has a tenth of a second or so: large parts to a store that is busy are cut off and sent
-    # again, half of the time for nothing.
-    "s3_use_adaptive_timeouts": 0,
+    # BACKUP's own S3 client gives the first attempt of a request half a second without progress, whatever
+    # s3_use_adaptive_timeouts says. Many large parts at once to a busy store are cut off and sent again then, and take
+    # twice as long: fewer and smaller ones all get through.
+    "s3_max_inflight_parts_for_one_file": 2,
+    "s3_min_upload_part_size": PART_BYTES,
+    "s3_max_single_part_upload_size": PART_BYTES,
+    # A second pass over every byte, for what the engine's own checksums and the drill see anyway.
+    "s3_disable_checksum": 1,
 }
 _UNDER_WAY = {"CREATING_BACKUP", "RESTORING"}
 _CODE = re.compile(r"Code: (\d+)")
@@ -184,7 +191,7 @@ class EngineBackups:
 
         waiting = Retrying(
             stop=stop_after_delay(WAIT_SECONDS),
-            wait=wait_exponential(0.02, max=1),
+            wait=wait_exponential(0.02, max=POLL_SECONDS),
             retry=retry_if_result(lambda row: row["status"] in _UNDER_WAY),
         )
         found = waiting(state)

@@ -103,8 +103,9 @@ class Snapshot:
         with translated("read the tables"):
             for schema, name, quoted in self._tables():
                 statement = sa.text(
+                    # Text, not the record's own hash: that of an enum is made of an OID, another one in each database.
                     "SELECT count(*) AS rows, "
-                    "coalesce(sum(hashtextextended((wotr_row.*)::text, 0)::numeric), 0)::text AS checksum "
+                    "coalesce(sum(hashtextextended((wotr_row.*)::text, 0)), 0)::text AS checksum "
                     f"FROM {quoted} AS wotr_row"
                 )
                 row = self._connection.execute(statement).one()

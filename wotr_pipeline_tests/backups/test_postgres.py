@@ -45,6 +45,8 @@ SELECT decode(md5(n::text), 'hex'), int8multirange(int8range(n, n + 5)), jsonb_b
     ARRAY['a', NULL, E'line\\nbreak'], 'wild', CASE n % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN 0.1 END
 FROM generate_series(1, 500) AS n;
 CREATE TABLE empty (nothing text);
+CREATE TABLE unhashed (n integer, document json);
+INSERT INTO unhashed SELECT n, json_build_object('n', n) FROM generate_series(1, 10) AS n;
 """
 
 
