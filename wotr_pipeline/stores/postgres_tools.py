@@ -61,9 +61,11 @@ class PostgresTools:
     def dump(self, database: str, snapshot: str) -> Iterator[IO[bytes]]:
         """A dump of ``database`` as of an exported ``snapshot``, in the custom format, compressed as every build can.
 
-        The block begins once the program has taken its snapshot and its locks, or has failed; it has to read the dump
-        to its end. Raises TransientError or PermanentError at the end of the block if the
-        program failed: what was read is no dump then.
+        The block begins once the program has taken its snapshot and its locks; it has to read the dump to its end.
+
+        Raises:
+            TransientError: the program could not get its locks in time, or lost the server: what was read is no dump.
+            PermanentError: it failed for another reason.
         """
         command = [
             self._program("pg_dump"), "--format=custom", "--compress=gzip:1", f"--snapshot={snapshot}",
@@ -79,9 +81,9 @@ class PostgresTools:
             ) as program:
                 dumped = cast(BufferedReader, program.stdout)
                 try:
-                    # The first bytes are the table of contents.
-                    dumped.peek(1)
-                    yield dumped
+                    # The first bytes are the table of contents; a program that ends without them has failed.
+                    if dumped.peek(1):
+                        yield dumped
                 except BaseException:
                     program.kill()
                     raise
