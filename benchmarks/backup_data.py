@@ -7,9 +7,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import psycopg2
-
 from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 
@@ -66,16 +65,6 @@ def fill_table(settings: Settings, rows: int) -> int:
 
 def fill_ledger(settings: Settings, rows: int) -> int:
     """A table like the ledger's, beside the ledger's own; the bytes that it takes on disk."""
-    connection = psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_db,
-    )
-    with closing(connection), connection, connection.cursor() as cursor:
-        cursor.execute(_LEDGER, (rows,))
-        cursor.execute("SELECT pg_total_relation_size('copied_batches')")
-        found = cursor.fetchone()
-        assert found is not None
-        return int(found[0])
+    with connect(settings, "wotr bench", dedicated=True).begin() as connection:
+        connection.exec_driver_sql(_LEDGER, (rows,))
+        return int(connection.exec_driver_sql("SELECT pg_total_relation_size('copied_batches')").scalar_one())

@@ -35,6 +35,7 @@ def die_at(where: str, call: int, *, after: bool) -> None:
 
 def killed(settings: Settings, statements: str, where: str, call: int = 1, *, after: bool = False) -> None:
     """Run statements in a process that kills itself as ``die_at`` does."""
+    # Here, for the process that dies imports this module too, and needs neither pytest nor the fixtures.
     from wotr_pipeline_tests.conftest import environment_of
 
     script = f"from wotr_pipeline_tests.killed import die_at\ndie_at({where!r}, {call}, after={after})\n{statements}"

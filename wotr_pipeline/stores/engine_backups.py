@@ -24,7 +24,6 @@ WAIT_SECONDS = 6 * 3600
 """Backstop for one BACKUP or RESTORE; the engine gives up on a store that is away much earlier."""
 FORMER_WAIT_SECONDS = 300
 TOLD_EVERY = 10.0
-POLL_SECONDS = 0.2
 PART_BYTES = 8 * 1024**2
 TRANSFERS = {
     # BACKUP's own S3 client gives the first attempt of a request half a second without progress, whatever
@@ -191,7 +190,8 @@ class EngineBackups:
 
         waiting = Retrying(
             stop=stop_after_delay(WAIT_SECONDS),
-            wait=wait_exponential(0.02, max=POLL_SECONDS),
+            # A tenth of the time that it has taken: soon enough after a short one, and no stream of questions at a long one.
+            wait=wait_exponential(0.02, exp_base=1.1, max=1),
             retry=retry_if_result(lambda row: row["status"] in _UNDER_WAY),
         )
         found = waiting(state)

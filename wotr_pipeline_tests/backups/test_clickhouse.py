@@ -32,6 +32,7 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
 from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
+from wotr_pipeline_tests.killed import killed
 
 FILL = """
 INSERT INTO odd SELECT number + {first:UInt64}, repeat('ü', number % 50), if(number % 3 = 0, NULL, number),
@@ -283,40 +284,21 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
 
 SCRIPT = """
 import logging
-import os
-import signal
-import sys
 from wotr_pipeline.backups.clickhouse import ClickHouseTarget
 from wotr_pipeline.backups.repository import Repository
 from wotr_pipeline.backups.taking import drill_newest, take_backup
 from wotr_pipeline.backups.target import Selection
 from wotr_pipeline.config import load_settings
-from wotr_pipeline.stores.engine_backups import EngineBackups
 
 settings, log = load_settings(), logging.getLogger()
 target, repository = ClickHouseTarget(settings), Repository(settings)
-
-
-def kill_in(method, call):
-    real, calls = getattr(EngineBackups, method), []
-
-    def counted(self, *arguments):
-        calls.append(1)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(self, *arguments)
-
-    setattr(EngineBackups, method, counted)
-
-
 """
 
 
 def run_killed_in(method: str, call: int, statement: str, settings: Settings) -> None:
     """Run a statement in a process that kills itself as it comes to the given call of an engine's method."""
-    script = f"{SCRIPT}kill_in({method!r}, {call})\n{statement}\n"
-    ended = subprocess.run([sys.executable, "-c", script], env=environment_of(settings), check=False)
-    assert ended.returncode == -signal.SIGKILL
+    where = f"wotr_pipeline.stores.engine_backups:EngineBackups.{method}"
+    killed(settings, f"{SCRIPT}{statement}", where, call)
 
 
 def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and_nothing_former_is_lost(

@@ -6,12 +6,8 @@ With ``announce`` it says on stderr when its first batch is loaded, and goes on.
 """
 
 import logging
-import os
-import signal
 import sys
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from wotr_pipeline.assets.hour_run import HourRun
 from wotr_pipeline.checks.expectations import GateResult
@@ -22,32 +18,15 @@ from wotr_pipeline.stores.ledger_writer import LedgerWriter
 from wotr_pipeline.stores.loading import Loader, Replacement
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests.killed import die_at
 
 CLASSES = {cls.__name__: cls for cls in (RecordReader, ObjectStore, LedgerWriter, Loader, Replacement)}
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def arm(boundary: str, moment: str, times: str) -> None:
     """Kill this process before or after the ``times``-th call of ``CLASS.METHOD``."""
-    class_name, method_name = boundary.split(".")
-    cls = CLASSES[class_name]
-    original: Callable[..., Any] = getattr(cls, method_name)
-    calls = 0
-
-    def armed(*args: object, **kwargs: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == int(times) and moment == "before":
-            die()
-        result = original(*args, **kwargs)
-        if calls == int(times) and moment == "after":
-            die()
-        return result
-
-    setattr(cls, method_name, armed)
+    module = CLASSES[boundary.partition(".")[0]].__module__
+    die_at(f"{module}:{boundary}", int(times), after=moment == "after")
 
 
 def main() -> None:

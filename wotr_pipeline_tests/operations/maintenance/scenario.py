@@ -6,9 +6,10 @@ Belongs here: making them and looking at them. Does not belong here: any asserti
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import psycopg2
-
 from wotr_pipeline.config import Settings
+from wotr_pipeline.stores.batch import PlannedRange
+from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline.stores.object_keys import raw_key
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline.stores.warehouse_upkeep import partitions
@@ -32,18 +33,32 @@ class Verifying:
 
 def execute(settings: Settings, statement: str, *values: object) -> list[tuple[object, ...]]:
     """Run a statement in the ledger's database; its rows, if it has any."""
-    connection = psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_db,
+    engine = connect(settings, "tests", dedicated=True)
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql(statement, values)
+        return [tuple(row) for row in found] if found.returns_rows else []
+
+
+def keeping_one_backup(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={
+            "wotr_keep_backups_daily": 1,
+            "wotr_keep_backups_weekly": 0,
+            "wotr_keep_backups_monthly": 0,
+        }
     )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        found = cursor.fetchall() if cursor.description else []
-    connection.close()
-    return found
+
+
+def note_loaded(settings: Settings, range_: PlannedRange) -> None:
+    """Let the ledger hold a planned range for loaded, from the raw object that it would have."""
+    execute(
+        settings,
+        "UPDATE ingest_batches SET state = 'LOADED', raw_key = %s, raw_sha256 = repeat('0', 64), raw_bytes = 5, "
+        "records = 1, valid = 1, rejected = 0, duplicate = 0, landed_at = now(), validated_at = now(), "
+        "loaded_at = now(), rules_version = '1', validated_key = 'v' WHERE first_offset = %s",
+        raw_key(range_),
+        range_.first_offset,
+    )
 
 
 def add_rows(warehouse: Warehouse, when: datetime, count: int = 1) -> None:

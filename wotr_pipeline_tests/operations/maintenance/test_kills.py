@@ -33,7 +33,9 @@ from wotr_pipeline_tests.operations.maintenance.scenario import (
     Verifying,
     add_rows,
     execute,
+    keeping_one_backup,
     mode_is_on,
+    note_loaded,
     parts_of,
 )
 
@@ -49,6 +51,13 @@ settings = load_settings()
 with open_window(settings, f"killed-{{uuid4()}}", dry_run=False) as window:
     window.turn_on()
     {step}
+"""
+DELETE_RUNS = """
+    import dagster as dg
+    from wotr_pipeline.operations.maintenance import dagster_history
+
+    dagster_history.KEEP_DAYS = 0
+    dagster_history.old_runs(window, dg.DagsterInstance.local_temp({home!r}))
 """
 NEXT_MONTH = "202204"
 
@@ -76,25 +85,12 @@ def loaded_long_ago(settings: Settings, count: int) -> list[str]:
         ledger.plan(ranges)
     for range_ in ranges:
         ObjectStore(settings).put(raw_key(range_), b"bytes")
-        execute(
-            settings,
-            "UPDATE ingest_batches SET state = 'LOADED', raw_key = %s, raw_sha256 = repeat('0', 64), raw_bytes = 5, "
-            "records = 1, valid = 1, rejected = 0, duplicate = 0, landed_at = now(), validated_at = now(), "
-            "loaded_at = now(), rules_version = '1', validated_key = 'v' WHERE first_offset = %s",
-            raw_key(range_),
-            range_.first_offset,
-        )
+        note_loaded(settings, range_)
     return [raw_key(range_) for range_ in ranges]
 
 
 def test_retention_that_is_killed_again_and_again_is_finished_and_takes_nothing_else(space: Settings) -> None:
-    settings = space.model_copy(
-        update={
-            "wotr_keep_backups_daily": 1,
-            "wotr_keep_backups_weekly": 0,
-            "wotr_keep_backups_monthly": 0,
-        }
-    )
+    settings = keeping_one_backup(space)
     warehouse, objects, operations = Warehouse(settings), ObjectStore(settings), OperationsLog(settings)
     repository, log = Repository(settings), logging.getLogger("tests")
     for when in (LONG_AGO, LONG_AGO + timedelta(days=40), datetime.now(UTC)):
@@ -179,16 +175,9 @@ def test_a_run_of_dagster_that_was_killed_half_deleted_is_deleted_with_its_event
     def old() -> None:
         nothing()
 
-    delete = """
-import dagster as dg
-from wotr_pipeline.operations.maintenance import dagster_history
-dagster_history.KEEP_DAYS = 0
-with open_window(load_settings(), "killed", dry_run=False) as window:
-    dagster_history.old_runs(window, dg.DagsterInstance.local_temp({home!r}))
-"""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run_id = old.execute_in_process(instance=instance).run_id
-        step = IN_A_WINDOW.format(step="pass") + delete.format(home=str(tmp_path))
+        step = IN_A_WINDOW.format(step=DELETE_RUNS.format(home=str(tmp_path)))
         storage = "dagster._core.storage.event_log.sqlite.sqlite_event_log:SqliteEventLogStorage"
         killed(ledger_space, step, f"{storage}.delete_events")
         assert instance.get_records_for_run(run_id).records

@@ -39,6 +39,8 @@ from wotr_pipeline_tests.operations.maintenance.scenario import (
     Verifying,
     add_rows,
     execute,
+    keeping_one_backup,
+    note_loaded,
     parts_of,
 )
 from wotr_pipeline_tests.slack_sink import slack_sink
@@ -101,13 +103,7 @@ def test_a_month_is_dropped_only_past_its_time_and_only_if_a_verified_backup_has
 
 
 def test_old_backups_go_with_the_window_and_the_newest_verified_one_stays(space: Settings) -> None:
-    settings = space.model_copy(
-        update={
-            "wotr_keep_backups_daily": 1,
-            "wotr_keep_backups_weekly": 0,
-            "wotr_keep_backups_monthly": 0,
-        }
-    )
+    settings = keeping_one_backup(space)
     log, target = logging.getLogger("tests"), MinioTarget(settings)
     ids = [take_backup(settings, target, "a test", log).manifest.backup_id for _ in range(2)]
     repository = Repository(settings)
@@ -144,15 +140,8 @@ def test_a_raw_object_goes_only_if_its_batch_is_loaded_and_a_verified_backup_has
         objects.put(raw_key(range_), b"bytes")
     with Ledger(settings) as ledger:
         ledger.plan([*old, young])
-    for first in (0, 3):
-        execute(
-            settings,
-            "UPDATE ingest_batches SET state = 'LOADED', raw_key = %s, raw_sha256 = repeat('0', 64), raw_bytes = 5, "
-            "records = 1, valid = 1, rejected = 0, duplicate = 0, landed_at = now(), validated_at = now(), "
-            "loaded_at = now(), rules_version = '1', validated_key = 'v' WHERE first_offset = %s",
-            raw_key((*old, young)[first]),
-            first,
-        )
+    for range_ in (old[0], young):
+        note_loaded(settings, range_)
     execute(
         settings, "UPDATE ingest_batches SET state = 'QUARANTINED', last_error = 'x' WHERE first_offset = 1"
     )

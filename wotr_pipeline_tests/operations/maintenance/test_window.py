@@ -22,6 +22,7 @@ from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.operations_log import STORES_WITH_BACKUPS, OperationsLog
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.killed import killed
+from wotr_pipeline_tests.operations.maintenance.scenario import execute as execute_sql
 from wotr_pipeline_tests.operations.maintenance.scenario import mode_is_on
 from wotr_pipeline_tests.slack_sink import slack_sink
 
@@ -303,23 +304,10 @@ def test_a_window_waits_for_those_who_write_and_gives_up_with_their_names(
 def test_a_window_whose_lease_is_lost_does_no_more(ledger_space: Settings) -> None:
     with open_window(ledger_space, "cut-off", dry_run=False) as window:
         assert window.go_on()
-        end_connections(ledger_space, "wotr lease run cut-off")
+        execute_sql(
+            ledger_space,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            "wotr lease run cut-off",
+        )
         with pytest.raises(TransientError, match="lost"):
             window.go_on()
-
-
-def end_connections(settings: Settings, name: str) -> None:
-    import psycopg2
-
-    connection = psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname="postgres",
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (name,)
-        )
-    connection.close()
