@@ -14,11 +14,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -239,15 +240,8 @@ class MinioTarget:
         progress, count, size = Progress(log, "objects", "restored"), 0, 0
 
         def put(row: IndexedObject) -> int:
-            with SpooledTemporaryFile(max_size=PART_BYTES) as whole:
-                digest = hashlib.sha256()
-                for part in row.parts():
-                    data = repository.read_part(part)
-                    digest.update(data)
-                    whole.write(data)
-                if digest.hexdigest() != row.sha256:
-                    raise PermanentError(f"{row.key} is not what was backed up: its checksum differs.")
-                bucket.put_file(row.key, whole, row.metadata, content_type=row.content_type)
+            with _whole(repository, row) as file:
+                bucket.put_file(row.key, file, row.metadata, content_type=row.content_type)
             return row.size
 
         for written in _in_order(put, rows):
@@ -322,8 +316,9 @@ class _Copy:
         whole, contents, suffix = hashlib.sha256(), [], self._repository.cipher.suffix
         piece = Piece(b"", {}, "")
         for piece in self._objects.pieces(version, PART_BYTES):
-            whole.update(piece.data)
             content = hashlib.sha256(piece.data).hexdigest()
+            if version.size > PART_BYTES:
+                whole.update(piece.data)
             key = content_key(content, suffix)
             if self._overwrite or self._repository.objects.head(key) is None:
                 self._repository.objects.put(key, self._repository.cipher.seal(piece.data))
@@ -333,12 +328,31 @@ class _Copy:
             version.size,
             version.etag,
             version.modified,
-            whole.hexdigest(),
+            whole.hexdigest() if len(contents) > 1 else contents[0],
             tuple(contents),
             suffix,
             piece.metadata,
             piece.content_type,
         )
+
+
+@contextmanager
+def _whole(repository: Repository, row: IndexedObject) -> Iterator[IO[bytes]]:
+    """All bytes of an object, that are what was backed up."""
+    parts = list(row.parts())
+    if len(parts) == 1 and parts[0].sha256 == row.sha256:
+        # As a part it is compared already, and in memory once: no second sum, no second copy.
+        yield BytesIO(repository.read_part(parts[0]))
+        return
+    digest = hashlib.sha256()
+    with SpooledTemporaryFile(max_size=PART_BYTES) as file:
+        for part in parts:
+            data = repository.read_part(part)
+            digest.update(data)
+            file.write(data)
+        if digest.hexdigest() != row.sha256:
+            raise PermanentError(f"{row.key} is not what was backed up: its checksum differs.")
+        yield file
 
 
 class _Differing:
