@@ -12,7 +12,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from wotr_pipeline.config import Settings
+from wotr_pipeline.gateway import access, mode
 from wotr_pipeline.gateway.__main__ import main
 from wotr_pipeline.servers.data_directory import free_port
 from wotr_pipeline.servers.lifecycle import Platform
@@ -33,6 +34,8 @@ from ..forked import Forked
 from ..topics import wait_until
 
 STARTED_SECONDS = 60.0
+REFRESH_SECONDS = 1.0
+"""Between two readings of keys and of maintenance mode; elsewhere it is five, and many tests wait for one."""
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP: reading the machine's authorities takes each of them 20 ms, for nothing."""
 
@@ -129,17 +132,26 @@ def _serve(_: Settings, log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+    access.REFRESH_SECONDS = mode.REFRESH_SECONDS = REFRESH_SECONDS
     multiprocessing.set_start_method("fork", force=True)  # the default of a process that was not forked
     main()
 
 
 @contextlib.contextmanager
-def running(servers: Platform, directory: Path, **changed: str) -> Iterator[Edge]:
-    """A gateway on a fresh place; ``changed``: other settings, by field name."""
+def running(
+    servers: Platform, directory: Path, fill: Callable[[Edge], None] | None = None, **changed: str
+) -> Iterator[Edge]:
+    """A gateway on a fresh place; ``changed``: other settings, by field name.
+
+    ``fill`` puts into the place what shall be there from the start: what the gateway has seen once, its pages show for
+    some seconds.
+    """
     port = free_port()
     address = {"wotr_gateway_port": str(port), "wotr_gateway_url": f"http://127.0.0.1:{port}"}
     with new_space(servers, **address, **changed) as settings:
         edge = Edge(settings, directory / "gateway.log")
+        if fill:
+            fill(edge)
         edge.start()
         try:
             yield edge
