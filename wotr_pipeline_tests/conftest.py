@@ -40,6 +40,8 @@ from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.deployment import Deployment, delivered, deployment  # noqa: F401  (fixtures)
 
+AWS = botocore.session.Session()
+"""One for all clients: each reads the descriptions of all of S3 once."""
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 WITH_A_GATEWAY = "wotr_pipeline_tests/gateway/"
@@ -200,7 +202,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def object_client(settings: Settings) -> Any:
     """A plain S3 client, for tests that look at what the code under test left."""
-    return botocore.session.Session().create_client(
+    return AWS.create_client(
         "s3",
         region_name="us-east-1",
         endpoint_url=settings.minio_endpoint,
