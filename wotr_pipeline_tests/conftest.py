@@ -10,6 +10,7 @@ Does not belong here: fixtures of one room; they stand in that room's own confte
   bucket, ledger database with its tables, ClickHouse database with its tables.
 - ``ledger_space``: Settings with only a ledger database of their own.
 - ``deployment``: the servers with Dagster on top, started by the first test that asks for it.
+- ``delivered``: events, good and bad, that went through the deployment.
 - ``space_environment``: the same as environment variables, for processes that a test starts.
 """
 
@@ -37,7 +38,7 @@ from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_database import alembic_config
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
-from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401  (a fixture)
+from wotr_pipeline_tests.deployment import Deployment, delivered, deployment  # noqa: F401  (fixtures)
 
 AWS = botocore.session.Session()
 """One for all clients: each reads the descriptions of all of S3 once."""
@@ -78,8 +79,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     needs = [other for other in (item, nextitem) if other and other.nodeid.startswith(OF_THE_DEPLOYMENT)]
     used = getattr(item, "funcargs", {}).get("deployment")
     if needs == [item] and isinstance(used, Deployment):
-        for name in (*GATEWAY, *DAGSTER, *CODE_SERVER):
+        for name in (*GATEWAY, *DAGSTER):
             used.servers.stop(name)
+        for run in used.processes_of_runs():
+            run.kill()  # the code server would let it end first
+        used.servers.stop(*CODE_SERVER)
 
 
 @pytest.fixture(scope="session")

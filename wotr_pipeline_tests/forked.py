@@ -20,6 +20,8 @@ FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(
     [
         "wotr_pipeline.definitions",
+        "wotr_pipeline.gateway.__main__",
+        "wotr_pipeline.gateway.app",
         "wotr_pipeline_tests.conftest",
         "wotr_pipeline_tests.chaos.scenario",
         "wotr_pipeline_tests.operations.dead_letters.scenario",

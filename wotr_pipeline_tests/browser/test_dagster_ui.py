@@ -3,15 +3,10 @@
 import shutil
 from collections.abc import Iterator
 
-import dagster as dg
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from wotr_pipeline.definitions import TRIAGE_JOB, build_definitions
-from wotr_pipeline.stores.kafka_producer import EventProducer
-from wotr_pipeline_tests.deployment import Deployment
-from wotr_pipeline_tests.produced import BAD, event
-from wotr_pipeline_tests.topics import wait_until
+from wotr_pipeline_tests.deployment import Delivered, Deployment
 
 pytestmark = pytest.mark.browser
 
@@ -28,20 +23,10 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def page(deployment: Deployment) -> Iterator[Page]:
+def page(deployment: Deployment, delivered: Delivered) -> Iterator[Page]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: make browser")
-    ids = [f"seen-{number}" for number in range(20)]
-    with EventProducer(deployment.settings) as producer:
-        for value in (*(event(name) for name in ids), *BAD):
-            producer.send(value)
-    wait_until(lambda: all(deployment.copies(ids)), 120)
-    # A run that follows its hour reports when it ends, after the rows are there.
-    for asset in ("ingested_data", "dead_letters"):
-        key = dg.AssetKey(asset)
-        wait_until(lambda key=key: deployment.instance.get_latest_materialization_event(key) is not None, 180)
-    triage = build_definitions(deployment.settings).resolve_job_def(TRIAGE_JOB)
-    assert triage.execute_in_process(instance=deployment.instance).success
+    deployment.wait_for_run(delivered.began)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=deployment.ui)

@@ -4,6 +4,7 @@ Belongs here: judged rows, their tables, and batches brought to LOADED by the le
 Does not belong here: violations; each test plants its own.
 """
 
+import contextlib
 import hashlib
 import itertools
 import uuid
@@ -120,11 +121,18 @@ class LoadedHour:
         self.warehouse.insert("ingested_data", rows.drop_columns(["ok"]))
 
 
-@pytest.fixture
-def loaded_hour(space: Settings) -> Iterator[LoadedHour]:
+@contextlib.contextmanager
+def loaded(space: Settings) -> Iterator[LoadedHour]:
     """Two batches, of 40 and 30 records; four records are rejected."""
     hour = LoadedHour(space)
     hour.carry(hour.plan(0, 0, 40), [*(event(f"a{n}") for n in range(36)), *BAD])
     hour.carry(hour.plan(1, 7, 30), [event(f"b{n}") for n in range(30)])
     yield hour
     hour.close()
+
+
+@pytest.fixture
+def loaded_hour(space: Settings) -> Iterator[LoadedHour]:
+    """The hour of ``loaded``, for a test that changes it."""
+    with loaded(space) as hour:
+        yield hour

@@ -7,10 +7,31 @@ import pytest
 
 from wotr_pipeline.checks.reconciliation import Finding, Reconciliation, reconcile_hour
 from wotr_pipeline.checks.repeated_ids import repeated_ids
+from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.object_keys import hour_prefix
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
-from wotr_pipeline_tests.checks.conftest import HOUR, LoadedHour, judged
+from wotr_pipeline_tests.checks.conftest import HOUR, LoadedHour, judged, loaded
+from wotr_pipeline_tests.conftest import new_space
 from wotr_pipeline_tests.produced import event
+
+
+@pytest.fixture(scope="module")
+def one_hour(platform: Settings, servers: Platform) -> Iterator[LoadedHour]:
+    with new_space(servers) as space, loaded(space) as hour:
+        yield hour
+
+
+@pytest.fixture
+def shared_hour(one_hour: LoadedHour) -> Iterator[LoadedHour]:
+    """What ``loaded_hour`` is, the same for all: its objects are put back afterwards."""
+    objects = one_hour.objects
+    kept = {info.key: (objects.get(info.key), objects.head(info.key)) for info in objects.list("")}
+    yield one_hour
+    objects.delete([info.key for info in objects.list("") if info.key not in kept])
+    for key, (data, found) in kept.items():
+        assert found is not None
+        objects.put(key, data, found.metadata)
 
 
 def reconciled(hour: LoadedHour) -> Reconciliation:
@@ -21,16 +42,16 @@ def differences(hour: LoadedHour) -> list[tuple[str, str, str, str]]:
     return [(f.batch_id.split(":", 1)[1], f.what, f.expected, f.found) for f in reconciled(hour).findings]
 
 
-def test_an_hour_that_was_carried_properly_agrees(loaded_hour: LoadedHour) -> None:
-    found = reconciled(loaded_hour)
+def test_an_hour_that_was_carried_properly_agrees(shared_hour: LoadedHour) -> None:
+    found = reconciled(shared_hour)
     assert found.findings == ()
     assert (found.batches, found.under_way, found.expected_rows, found.found_rows) == (2, 0, 70, 70)
     assert (found.raw_objects, found.dead_letters) == (2, 4)
 
 
-def test_an_hour_without_batches_agrees(loaded_hour: LoadedHour) -> None:
+def test_an_hour_without_batches_agrees(shared_hour: LoadedHour) -> None:
     found = reconcile_hour(
-        loaded_hour.ledger, loaded_hour.warehouse, loaded_hour.objects, HOUR + timedelta(hours=5)
+        shared_hour.ledger, shared_hour.warehouse, shared_hour.objects, HOUR + timedelta(hours=5)
     )
     assert found.agrees
     assert found.batches == 0
@@ -124,9 +145,9 @@ def _extra(hour: LoadedHour) -> None:
     ],
 )
 def test_an_object_that_is_gone_changed_or_too_many_is_found(
-    loaded_hour: LoadedHour, damage: Callable[[LoadedHour], None], what: str
+    shared_hour: LoadedHour, damage: Callable[[LoadedHour], None], what: str
 ) -> None:
-    damage(loaded_hour)
-    findings: tuple[Finding, ...] = reconciled(loaded_hour).findings
+    damage(shared_hour)
+    findings: tuple[Finding, ...] = reconciled(shared_hour).findings
     assert len(findings) == 1
     assert findings[0].what.startswith(what)

@@ -79,7 +79,7 @@ def test_a_revoked_key_opens_nothing_within_seconds(edge: Edge) -> None:
 
 def test_a_rotated_key_works_beside_the_new_one_until_the_overlap_is_over(edge: Edge) -> None:
     old = edge.key(Scope.READ)
-    new = edge.keys.rotate(id_of(old) or "", "pytest", timedelta(seconds=7)).text
+    new = edge.keys.rotate(id_of(old) or "", "pytest", timedelta(seconds=3)).text
     assert (_status(edge, old), _status(edge, new)) == (200, 200)
     wait_until(lambda: _status(edge, old) == 401, 60)
     assert _status(edge, new) == 200

@@ -12,6 +12,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.api_keys import Scope
 from wotr_pipeline.stores.dead_letter import LetterState
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
@@ -24,7 +26,7 @@ from wotr_pipeline_tests.chaos.wire import wire_to
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, epoch_event, send
 from wotr_pipeline_tests.produced import BAD, event
 
-from .conftest import Edge, beside
+from .conftest import Edge, beside, running
 from .pages import HOSTILE, Page, csrf_token, signed_in
 
 NOW = datetime.now(UTC)
@@ -43,9 +45,7 @@ POSTS = (
 GETS = ("/admin/", "/admin/dead-letters/", "/admin/maintenance/", "/admin/keys/")
 
 
-@pytest.fixture(scope="module")
-def place(edge: Edge) -> Iterator[Edge]:
-    """Events in the table, dead letters in the register, hostile texts in both."""
+def fill(edge: Edge) -> None:
     settings = edge.settings
     topics.create_topic(settings.model_copy(update={"kafka_topic": settings.kafka_dlq_topic}), partitions=1)
     send(settings, [event(name, NOW, source=HOSTILE) for name in GOOD])
@@ -55,9 +55,15 @@ def place(edge: Edge) -> Iterator[Edge]:
         Desk(settings, register, who=HOSTILE).triage()
     log = OperationsLog(settings)
     log.note(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    edge.keys.create(HOSTILE[:90], [Scope.INGEST], HOSTILE)
-    yield edge
     log.close()
+    edge.keys.create(HOSTILE[:90], [Scope.INGEST], HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def place(platform: Settings, servers: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """Events in the table, dead letters in the register, hostile texts in both."""
+    with running(servers, tmp_path_factory.mktemp("gateway"), fill) as edge:
+        yield edge
 
 
 def letters(edge: Edge) -> list[str]:

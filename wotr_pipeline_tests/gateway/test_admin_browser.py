@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from wotr_pipeline.config import Settings
+from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.api_keys import Scope
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline_tests import topics
@@ -14,7 +16,7 @@ from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, ep
 from wotr_pipeline_tests.produced import BAD, event
 from wotr_pipeline_tests.topics import wait_until
 
-from .conftest import Edge
+from .conftest import Edge, running
 from .test_admin import NOW
 
 pytestmark = pytest.mark.browser
@@ -29,10 +31,7 @@ PATHS = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser(edge: Edge) -> Iterator[Browser]:
-    if CHROMIUM is None or shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed: make browser")
+def fill(edge: Edge) -> None:
     settings = edge.settings
     topics.create_topic(settings.model_copy(update={"kafka_topic": settings.kafka_dlq_topic}), partitions=1)
     send(settings, [event(f"good-{number}", NOW, source=LONG) for number in range(20)])
@@ -41,9 +40,21 @@ def browser(edge: Edge) -> Iterator[Browser]:
     with DeadLetterRegister(settings) as register:
         Desk(settings, register).triage()
     edge.keys.create(LONG, [Scope.INGEST], "pytest")
-    client = edge.client(Scope.READ)
-    # A page shows what is some seconds old at most.
-    wait_until(lambda: all(text in client.get("/admin/").text for text in (LONG, "Events by hour (UTC)")))
+
+
+@pytest.fixture(scope="module")
+def edge(platform: Settings, servers: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    if CHROMIUM is None or shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed: make browser")
+    with running(servers, tmp_path_factory.mktemp("gateway"), fill) as edge:
+        client = edge.client(Scope.READ)
+        # The pages show each part once its store has answered.
+        wait_until(lambda: all(text in client.get("/admin/").text for text in (LONG, "Events by hour (UTC)")))
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def browser(edge: Edge) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

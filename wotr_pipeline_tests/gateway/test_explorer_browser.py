@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from wotr_pipeline.stores.api_keys import Scope
 
@@ -40,9 +40,11 @@ def key(edge: Edge) -> str:
     return desk.key
 
 
-@pytest.fixture(params=["wide light", "narrow dark"])
-def page(edge: Edge, browser: Browser, key: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Signed in, the editor ready. At the end: no dialog, no error, no breach of the policy, nothing from elsewhere."""
+@pytest.fixture(scope="module", params=["wide light", "narrow dark"])
+def context(
+    edge: Edge, browser: Browser, key: str, request: pytest.FixtureRequest
+) -> Iterator[BrowserContext]:
+    """Someone who is signed in, with a screen of this kind."""
     size, scheme = request.param.split()
     context = browser.new_context(
         viewport=WIDE if size == "wide" else NARROW,  # type: ignore[arg-type]
@@ -50,6 +52,19 @@ def page(edge: Edge, browser: Browser, key: str, request: pytest.FixtureRequest)
         base_url=edge.url,
         accept_downloads=True,
     )
+    page = context.new_page()
+    page.goto("/sign-in?wanted=/explorer/")
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector("html[data-schema=known]")
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(edge: Edge, context: BrowserContext) -> Iterator[Page]:
+    """The editor, ready. At the end: no dialog, no error, no breach of the policy, nothing from elsewhere."""
     page = context.new_page()
     page.set_default_timeout(20_000)
     wrong: list[str] = []
@@ -63,14 +78,12 @@ def page(edge: Edge, browser: Browser, key: str, request: pytest.FixtureRequest)
         "console",
         lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None,
     )
-    page.goto("/sign-in?wanted=/explorer/")
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
+    page.goto("/explorer/")
     page.wait_for_selector("html[data-schema=known]")
     yield page
     assert wrong == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    context.close()
+    page.close()
 
 
 def _editor(page: Page) -> None:

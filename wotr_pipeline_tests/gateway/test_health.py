@@ -59,16 +59,16 @@ def test_a_platform_that_works_is_healthy_ready_and_alive_for_anyone(edge: Edge)
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_each_store_that_is_away_is_named_and_the_others_are_not(space: Settings, store: str) -> None:
-    assert downs(space.model_copy(update=elsewhere(store, CLOSED))) == {store}
+def test_each_store_that_is_away_is_named_and_the_others_are_not(edge: Edge, store: str) -> None:
+    assert downs(edge.settings.model_copy(update=elsewhere(store, CLOSED))) == {store}
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_store_that_accepts_and_never_answers_is_down_for_everyone_with_one_thread(
-    space: Settings, store: str
+    edge: Edge, store: str
 ) -> None:
     with silent_server() as port:
-        probes = Probes(space.model_copy(update=elsewhere(store, port)), patience=0.5)
+        probes = Probes(edge.settings.model_copy(update=elsewhere(store, port)), patience=0.1)
 
         def asking() -> int:
             return sum(thread.name == f"ask {NAMES[store]}" for thread in threading.enumerate())
@@ -96,8 +96,8 @@ def test_a_store_that_accepts_and_never_answers_is_down_for_everyone_with_one_th
         ({"clickhouse_user": "nobody"}, "clickhouse"),
     ],
 )
-def test_an_open_port_is_not_enough(space: Settings, changed: dict[str, str], store: str) -> None:
-    assert downs(space.model_copy(update=changed)) == {store}
+def test_an_open_port_is_not_enough(edge: Edge, changed: dict[str, str], store: str) -> None:
+    assert downs(edge.settings.model_copy(update=changed)) == {store}
 
 
 def test_health_says_503_and_why_without_an_address_a_user_or_a_password(edge: Edge, tmp_path: Path) -> None:

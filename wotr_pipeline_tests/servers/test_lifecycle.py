@@ -88,24 +88,28 @@ def test_a_failed_start_leaves_alone_what_ran_before(own_platform: Platform) -> 
     assert {states(own_platform)[name] for name in QUICK} == {"ready"}
 
 
-@pytest.mark.parametrize("command", ["up", "down"])
-def test_after_the_supervisor_was_killed_its_orphans_are_found_and_ended(
-    own_platform: Platform, command: str
-) -> None:
-    own_platform.up(("postgres",))
-    orphan = psutil.Process(own_platform.pid("postgres"))
-    supervisord = supervisord_of(own_platform)
+def kill_supervisor(platform: Platform) -> psutil.Process:
+    """Leaves PostgreSQL behind, which is returned."""
+    orphan = psutil.Process(platform.pid("postgres"))
+    supervisord = supervisord_of(platform)
     supervisord.kill()
     supervisord.wait(10)
     assert orphan.is_running()
-    assert states(own_platform)["postgres"] == "stopped"
-    if command == "down":
-        own_platform.down()
-        assert marked_processes(own_platform) == []
-    else:
-        own_platform.up(("postgres",))
-        assert own_platform.pid("postgres") != orphan.pid
-        assert states(own_platform)["postgres"] == "ready"
+    assert states(platform)["postgres"] == "stopped"
+    return orphan
+
+
+def test_after_the_supervisor_was_killed_its_orphans_are_found_and_ended(own_platform: Platform) -> None:
+    own_platform.up(("postgres",))
+    orphan = kill_supervisor(own_platform)
+    own_platform.up(("postgres",))
+    assert own_platform.pid("postgres") != orphan.pid
+    assert states(own_platform)["postgres"] == "ready"
+    assert not orphan.is_running()
+
+    orphan = kill_supervisor(own_platform)
+    own_platform.down()
+    assert marked_processes(own_platform) == []
     assert not orphan.is_running()
 
 

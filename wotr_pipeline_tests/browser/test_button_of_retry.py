@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -13,18 +12,14 @@ from wotr_pipeline.servers.data_directory import free_port
 from wotr_pipeline.stores.api_keys import Scope
 from wotr_pipeline.stores.dead_letter import LetterFilter, LetterState
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline_tests.browser.test_dagster_ui import ARGUMENTS, CHROMIUM
-from wotr_pipeline_tests.deployment import Deployment
+from wotr_pipeline_tests.deployment import Delivered, Deployment
 from wotr_pipeline_tests.gateway.conftest import Edge
-from wotr_pipeline_tests.operations.dead_letters.scenario import copies, epoch_event
+from wotr_pipeline_tests.operations.dead_letters.scenario import copies
 from wotr_pipeline_tests.topics import wait_until
 
 pytestmark = pytest.mark.browser
-
-ID = "retried-by-button"
-MINE = LetterFilter(sources=("retry-button",))
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +50,14 @@ def page(edge: Edge) -> Iterator[Page]:
 
 
 def test_a_letter_that_is_retried_by_the_button_goes_through_dagster_into_the_table(
-    deployment: Deployment, page: Page, tmp_path: Path
+    deployment: Deployment, delivered: Delivered, page: Page
 ) -> None:
-    with EventProducer(deployment.settings) as producer:
-        producer.send(epoch_event(ID, source="retry-button"))
+    mine = LetterFilter(sources=(delivered.repairable,))
     with DeadLetterRegister(deployment.settings) as register:
-        wait_until(lambda: register.count(MINE) == 1, 240)
+        assert register.count(mine) == 1
         repairs = Repairs(register, ObjectStore(deployment.settings), "ann")
-        assert repairs.run(MINE, Transformation("timestamp_from_epoch"), "epochs", apply=True).kept == 1
-        page.goto("/admin/dead-letters/?source=retry-button")
+        assert repairs.run(mine, Transformation("timestamp_from_epoch"), "epochs", apply=True).kept == 1
+        page.goto(f"/admin/dead-letters/?source={delivered.repairable}")
         page.get_by_role("rowheader").get_by_role("link").click()
         page.get_by_role("button", name="Retry").click()
         expect(page.get_by_text("Would pass today")).to_be_visible()
@@ -72,11 +66,11 @@ def test_a_letter_that_is_retried_by_the_button_goes_through_dagster_into_the_ta
         expect(page.get_by_role("link", name="See it in Dagster")).to_have_attribute(
             "href", f"{deployment.ui}/runs/{page.url.rsplit('/', 1)[1]}"
         )
-        wait_until(lambda: register.by_state(MINE)[LetterState.RESOLVED] == 1, 240)
-        (letter,) = register.find(MINE, 2)
+        wait_until(lambda: register.by_state(mine)[LetterState.RESOLVED] == 1, 240)
+        (letter,) = register.find(mine, 2)
         told = [change.why for change in register.history(letter)]
         assert "the sender is mended" in told
-    assert copies(deployment.settings)[ID] == 1
+    assert copies(deployment.settings)[delivered.repairable] == 1
     run = deployment.instance.get_run_by_id(page.url.rsplit("/", 1)[1])
     assert run is not None
     assert run.job_name == "retry_dead_letters"
