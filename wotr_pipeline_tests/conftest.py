@@ -28,6 +28,7 @@ import psycopg2
 import pytest
 from alembic.script import ScriptDirectory
 from botocore.config import Config
+from botocore.loaders import create_loader
 from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
@@ -42,6 +43,8 @@ from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401 
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 WITH_A_GATEWAY = "wotr_pipeline_tests/gateway/"
+PROTOCOL = create_loader()
+"""What S3 is, as the client reads it: once a process, not for every space."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
 
@@ -196,7 +199,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def object_client(settings: Settings) -> Any:
     """A plain S3 client, for tests that look at what the code under test left."""
-    return botocore.session.Session().create_client(
+    session = botocore.session.Session()
+    session.register_component("data_loader", PROTOCOL)
+    return session.create_client(
         "s3",
         region_name="us-east-1",
         endpoint_url=settings.minio_endpoint,
