@@ -184,6 +184,8 @@ class KafkaOffsets:
                 # One record is wanted; a broker sends at least one whole record batch all the same.
                 "max.partition.fetch.bytes": 4096,
                 "queued.min.messages": 1,
+                # By default a second passes between two records that are asked for: one is queued already.
+                "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": 50,
                 "log_level": 2,
             },

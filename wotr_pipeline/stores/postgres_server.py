@@ -5,10 +5,11 @@ rows (``ledger.py``), dumps (``postgres_tools.py``).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import IsolationLevel
@@ -30,8 +31,16 @@ _SESSION = (
     "SET bytea_output = 'hex'",
     "SET search_path = ''",
 )
+# Each row is hashed as a record. A value goes in as it is only where equal means identical; any other one as its
+# text: 1.0 equals 1.00, and the hash of an enum's value is that of an OID, another one in each database.
 _TABLES = sa.text("""
-    SELECT pg_namespace.nspname AS schema, pg_class.relname AS name
+    SELECT pg_namespace.nspname AS schema, pg_class.relname AS name,
+        format('%I.%I', nspname, relname) AS quoted,
+        (SELECT coalesce(string_agg(
+            CASE WHEN atttypid = ANY ('{bool,int2,int4,int8,uuid,bytea,date,timestamp,timestamptz}'::regtype[])
+                THEN format('%I', attname) ELSE format('%I::text COLLATE "C"', attname) END,
+            ', ' ORDER BY attnum), '')
+         FROM pg_catalog.pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped) AS columns
     FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't' AND nspname NOT IN ('pg_catalog', 'information_schema')
       AND nspname NOT LIKE 'pg_toast%'
@@ -70,7 +79,7 @@ _ROLE = re.compile(r"CREATE ROLE (.+);")
 
 @dataclass(frozen=True)
 class TableSum:
-    """Rows of a table, and the sum of the 64-bit hashes of its rows as text: every column, in no order."""
+    """Rows of a table, and the sum of the 64-bit hashes of its rows: every column, in no order."""
 
     schema: str
     name: str
@@ -101,27 +110,26 @@ class Snapshot:
     def sums(self) -> Iterator[TableSum]:
         """Every table, read whole, in the order of names."""
         with translated("read the tables"):
-            for schema, name, quoted in self._tables():
-                statement = sa.text(
-                    # Text, not the record's own hash: that of an enum is made of an OID, another one in each database.
-                    "SELECT count(*) AS rows, "
-                    "coalesce(sum(hashtextextended((wotr_row.*)::text, 0)), 0)::text AS checksum "
-                    f"FROM {quoted} AS wotr_row"
+            for table in self._tables():
+                row = self._read(
+                    f"SELECT count(*) AS rows, coalesce(sum(hash_record_extended(ROW({table.columns}), 0)), 0)::text "
+                    f"AS checksum FROM {table.quoted}"
                 )
-                row = self._connection.execute(statement).one()
-                yield TableSum(schema, name, row.rows, row.checksum)
+                yield TableSum(table.schema, table.name, row.rows, row.checksum)
 
     def rows(self) -> int:
         """Of all tables together, counted without looking into them."""
         with translated("count the rows"):
-            counts = [sa.text(f"SELECT count(*) FROM {quoted}") for _, _, quoted in self._tables()]
-            return sum(self._connection.execute(count).scalar_one() for count in counts)
+            return sum(
+                self._read(f"SELECT count(*) AS rows FROM {table.quoted}").rows for table in self._tables()
+            )
 
-    def _tables(self) -> Iterator[tuple[str, str, str]]:
-        """Schema and name of each, and how a statement names it: names cannot be parameters."""
-        quote = self._connection.dialect.identifier_preparer.quote_identifier
-        for table in self._connection.execute(_TABLES).all():
-            yield table.schema, table.name, f"{quote(table.schema)}.{quote(table.name)}"
+    def _tables(self) -> Sequence[sa.Row[Any]]:
+        return self._connection.execute(_TABLES).all()
+
+    def _read(self, statement: str) -> sa.Row[Any]:
+        """A statement with names in it, which cannot be parameters: nothing in it is one."""
+        return self._connection.execute(sa.text(statement.replace(":", r"\:"))).one()
 
     def sequences(self) -> list[SequencePosition]:
         """Where the sequences are now. They stand outside of snapshots: they may be further a moment later."""
