@@ -17,6 +17,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, STORES, Platform
+from wotr_pipeline.servers.supervision import MARK
 from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_database import alembic_config
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -100,21 +102,48 @@ def servers() -> Iterator[Platform]:
 
 @contextlib.contextmanager
 def temporary_data_directory() -> Iterator[Path]:
-    """A data directory that is stopped and removed at the end, whatever happens."""
+    """A data directory whose servers are ended and that is removed at the end, whatever happens."""
     path = Path(tempfile.mkdtemp(prefix=f"{TEST_DIRECTORIES}{os.getpid()}-"))
     try:
         yield path
     finally:
-        Platform(path).down()
-        shutil.rmtree(path)
+        _throw_away(path)
+
+
+def _throw_away(path: Path) -> None:
+    """Remove a data directory. Its servers are killed: nobody will read what stopping them would write."""
+    mark = Platform(path).directory.secrets["supervision_mark"]
+    for attempt in range(3):
+        processes = [process for process in psutil.process_iter() if _marked(process, mark)]
+        # Supervisord goes first, for it would start the others again. It is the one without a name.
+        for process in sorted(processes, key=_supervised_name):
+            # PostgreSQL would leave shared memory behind, if it could not end itself.
+            ends_itself = attempt == 0 and _supervised_name(process) == "postgres"
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGQUIT if ends_itself else signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=10)
+    shutil.rmtree(path)
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _supervised_name(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("SUPERVISOR_PROCESS_NAME", "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _sweep_directories_of_killed_sessions() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{TEST_DIRECTORIES}*"):
         owner = int(path.name.removeprefix(TEST_DIRECTORIES).split("-")[0])
         if not psutil.pid_exists(owner) and path.stat().st_uid == os.geteuid():
-            Platform(path).down()
-            shutil.rmtree(path)
+            _throw_away(path)
 
 
 def settings_of(platform: Platform, **changed: str) -> Settings:

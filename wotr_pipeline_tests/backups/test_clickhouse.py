@@ -26,12 +26,11 @@ from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.engine_backups import EngineBackups
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.leases import lease
-from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_locks import RunConnection
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
+from wotr_pipeline_tests.conftest import environment_of
 from wotr_pipeline_tests.killed import killed
 
 FILL = """
@@ -358,33 +357,23 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
 
 
 def test_an_engine_that_is_killed_while_it_writes_fails_the_run_and_the_next_one_is_whole(
-    monkeypatch: pytest.MonkeyPatch,
+    filled: Settings, servers: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with temporary_data_directory() as path:
-        platform = Platform(path)
-        platform.up(("postgres", "objects", "clickhouse"))
-        settings = settings_of(platform)
-        migrate_ledger(settings)
-        with closing(Warehouse(settings)) as warehouse:
-            warehouse.migrate()
-            warehouse.client.command(
-                "CREATE TABLE odd (id UInt64, text String) ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id"
-            )
-            warehouse.client.command("INSERT INTO odd SELECT number, toString(number) FROM numbers(200000)")
+    with closing(Warehouse(filled)) as warehouse:
+        fill(warehouse, 100_000, "2026-12-01", 197_000)
+    real = EngineBackups._wait
 
-        real = EngineBackups._wait
+    def killed_meanwhile(self: EngineBackups, identity: str, verb: str, log: logging.Logger) -> None:
+        servers.kill("clickhouse")
+        real(self, identity, verb, log)
 
-        def killed_meanwhile(self: EngineBackups, identity: str, verb: str, log: logging.Logger) -> None:
-            platform.kill("clickhouse")
-            real(self, identity, verb, log)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(EngineBackups, "_wait", killed_meanwhile)
-            with pytest.raises(TransientError):
-                take(settings)
-        assert Repository(settings).backup_ids(Store.CLICKHOUSE) == []
-        platform.wait_ready("clickhouse")
-        taken = take(settings)
-        assert taken.verification.problem == ""
-        assert taken.manifest.items == 200_000
-        assert frozen(settings) == scratch(settings) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(EngineBackups, "_wait", killed_meanwhile)
+        with pytest.raises(TransientError):
+            take(filled)
+    assert Repository(filled).backup_ids(Store.CLICKHOUSE) == []
+    servers.wait_ready("clickhouse")
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    assert taken.manifest.items == 200_000
+    assert frozen(filled) == scratch(filled) == []

@@ -27,11 +27,11 @@ from wotr_pipeline.servers.postgres import SUPERUSER
 from wotr_pipeline.stores import postgres_tools
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.leases import LeaseTakenError, lease
-from wotr_pipeline.stores.ledger_database import connect, migrate
+from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
+from wotr_pipeline_tests.conftest import environment_of
 
 ODD = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -353,18 +353,16 @@ def test_sequences_go_on_after_the_restore_and_one_that_is_behind_is_found(fille
 
 
 @pytest.fixture
-def as_superuser() -> Iterator[Settings]:
-    """A server of its own, and settings of its superuser: roles are everybody's, and the usual role makes none."""
-    with temporary_data_directory() as path:
-        platform = Platform(path)
-        platform.up(("postgres", "objects"))
-        superuser = {
-            "postgres_user": SUPERUSER,
-            "postgres_password": platform.directory.secrets["postgres_superuser"],
-        }
-        settings = settings_of(platform, **superuser)
-        migrate(settings)
-        yield settings
+def as_superuser(backed_up: Settings, servers: Platform) -> Iterator[Settings]:
+    """Settings of the server's superuser, for the usual role makes none. Roles are everybody's: these go again."""
+    password = SecretStr(servers.directory.secrets["postgres_superuser"])
+    settings = backed_up.model_copy(update={"postgres_user": SUPERUSER, "postgres_password": password})
+    yield settings
+    PostgresServer(settings).drop(settings.postgres_db)
+    mine = sa.text("SELECT rolname FROM pg_roles WHERE starts_with(rolname, :name)")
+    with opened(settings, "postgres") as connection:
+        for role in connection.scalars(mine, {"name": settings.postgres_db}).all():
+            connection.execute(sa.text(f'DROP ROLE "{role}"'))
 
 
 HASH = sa.text("SELECT rolpassword FROM pg_authid WHERE rolname = :name")
@@ -374,7 +372,7 @@ def test_in_place_owners_and_grants_come_back_and_roles_that_are_missing_are_mad
     as_superuser: Settings,
 ) -> None:
     filled = as_superuser
-    reader, owner = "reader", "an owner"
+    reader, owner = f"{filled.postgres_db} reader", f"{filled.postgres_db} an owner"
     with opened(filled) as connection:
         for statement in (
             "CREATE TABLE empty (nothing text)",
