@@ -18,13 +18,12 @@ from wotr_pipeline.automation.executor import CELERY, executor_of
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.config import Settings, SettingsError, load_settings
 from wotr_pipeline.definitions import INGEST_JOB, build_definitions
-from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.postgres_upkeep import PostgresUpkeep
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.conftest import new_space
 from wotr_pipeline_tests.produced import BAD, event
 from wotr_pipeline_tests.scaling.celery_place import (
     PATIENCE,
@@ -42,19 +41,13 @@ ROWS = """
 """
 
 
-@pytest.fixture(scope="module")
-def space(platform: Settings, servers: Platform) -> Iterator[Settings]:
-    with new_space(servers) as settings:
-        yield settings
-
-
-@pytest.fixture(scope="module")
-def place(space: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPlace]:
-    with celery_place(space, tmp_path_factory.mktemp("celery")) as place:
+@pytest.fixture
+def place(space: Settings, tmp_path: Path) -> Iterator[CeleryPlace]:
+    with celery_place(space, tmp_path) as place:
         yield place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance(place: CeleryPlace) -> Iterator[dg.DagsterInstance]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in place.environment.items():
@@ -84,16 +77,18 @@ def run_in_the_middle_of_its_step(
     place: CeleryPlace, settings: Settings, hour: datetime
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A run whose step has landed its batch, and cannot load it before the block ends."""
-    produce(settings, hour)
-    with Ledger(settings) as ledger:
-        with ledger.writer("test") as writer, writer.load_lock(PATIENCE):
-            run = place.start_run(hour_key(hour))
+    upkeep = PostgresUpkeep(settings)
+    with Ledger(settings) as ledger, ledger.writer("test") as writer, writer.load_lock(PATIENCE):
+        run = place.start_run(hour_key(hour))
+        try:
+            # The first run of the hour lands it; a later one finds it landed, and is in its step once it writes.
+            eventually(lambda: set(upkeep.writers()) - {"wotr run test"})
             eventually(lambda: all(batch.state is not BatchState.PLANNED for batch in ledger.batches(hour)))
-            try:
-                yield run
-            except BaseException:
-                run.kill()
-                raise
+            yield run
+        except BaseException:
+            run.kill()
+            raise
+    upkeep.close()
 
 
 def ended(run: subprocess.Popen[bytes]) -> str:
@@ -105,10 +100,11 @@ def run_of(instance: dg.DagsterInstance, hour: datetime) -> dg.DagsterRun:
     return record.dagster_run
 
 
-def test_a_run_whose_workers_process_is_killed_in_its_step_fails_and_the_next_loads_what_one_process_would(
-    space: Settings, place: CeleryPlace, instance: dg.DagsterInstance
+def test_a_killed_process_fails_its_run_and_of_the_next_one_a_worker_that_is_gone_loses_and_doubles_nothing(
+    space: Settings, place: CeleryPlace, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     hour = NOW - timedelta(hours=1)
+    produce(space, hour)
     with place.worker() as worker:
         with run_in_the_middle_of_its_step(place, space, hour) as run:
             for process in worker.children():
@@ -119,19 +115,27 @@ def test_a_run_whose_workers_process_is_killed_in_its_step_fails_and_the_next_lo
         assert failed.status is dg.DagsterRunStatus.FAILURE
         assert rows(space, hour) == []
 
-        again = place.start_run(hour_key(hour))
+        with run_in_the_middle_of_its_step(place, space, hour) as again:
+            kill_all(worker)
+    # As deploy/celery/celery.yaml, only that nobody waits an hour for the one that is gone.
+    config = yaml.safe_load(WORKERS_CONFIG.read_text())
+    waiting = {"visibility_timeout": 1, "unacked_restore_interval": 2}
+    config["execution"]["config"]["config_source"]["broker_transport_options"] = waiting
+    impatient = tmp_path / "celery.yaml"
+    impatient.write_text(yaml.safe_dump(config))
+    with place.worker(impatient):
         said = ended(again)
-        assert again.returncode == 0, said
+    assert again.returncode == 0, said
     finished = run_of(instance, hour)
     assert finished.run_id != failed.run_id
     assert finished.status is dg.DagsterRunStatus.SUCCESS
-    by_workers = {
+    steps_of_workers = Counter(
         entry.step_key
         for entry in instance.all_logs(finished.run_id)
         if entry.dagster_event and "in celery worker" in str(entry.dagster_event.message)
-    }
-    assert "ingest" in by_workers
-    assert len(by_workers) > 1, "the aggregates are built by workers too"
+    )
+    assert steps_of_workers["ingest"] == 2, "by the one that is gone, and by the other one"
+    assert len(steps_of_workers) > 1, "the aggregates are built by workers too"
 
     loaded = rows(space, hour)
     assert Counter(row[6] for row in loaded) == {"valid": 40, "failed": len(BAD)}
@@ -140,25 +144,6 @@ def test_a_run_whose_workers_process_is_killed_in_its_step_fails_and_the_next_lo
     with dg.DagsterInstance.ephemeral() as ephemeral:
         assert job.execute_in_process(partition_key=hour_key(hour), instance=ephemeral).success
     assert rows(space, hour) == loaded
-
-
-def test_when_a_worker_is_gone_with_its_machine_another_one_ends_its_step_and_nothing_is_counted_twice(
-    space: Settings, place: CeleryPlace, instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
-    hour = NOW - timedelta(hours=2)
-    with place.worker() as worker, run_in_the_middle_of_its_step(place, space, hour) as run:
-        kill_all(worker)
-    # As deploy/celery/celery.yaml, only that nobody waits an hour for the one that is gone.
-    config = yaml.safe_load(WORKERS_CONFIG.read_text())
-    waiting = {"visibility_timeout": 1, "unacked_restore_interval": 2}
-    config["execution"]["config"]["config_source"]["broker_transport_options"] = waiting
-    impatient = tmp_path / "celery.yaml"
-    impatient.write_text(yaml.safe_dump(config))
-    with place.worker(impatient):
-        said = ended(run)
-    assert run.returncode == 0, said
-    assert run_of(instance, hour).status is dg.DagsterRunStatus.SUCCESS
-    assert Counter(row[6] for row in rows(space, hour)) == {"valid": 40, "failed": len(BAD)}
 
 
 def test_the_workers_are_told_the_same_as_the_runs() -> None:
