@@ -44,7 +44,11 @@ from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401 
 
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
-WITH_A_GATEWAY = "wotr_pipeline_tests/gateway/"
+OF_ONE_PLACE = (
+    "wotr_pipeline_tests/gateway/",
+    "wotr_pipeline_tests/operations/test_restore_platform.py",
+)
+"""Modules whose tests share something that takes long to make: a gateway, a place with backups."""
 PROTOCOL = create_loader()
 """What S3 is, as the client reads it: once a process, not for every space."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
@@ -60,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class SharedOnce(LoadScopeScheduling):
     """Hands tests out one by one, but those that share something dear to one process, and these first.
 
-    The whole deployment takes a minute to start, the gateway of a module some seconds. Larger groups go out before
+    The whole deployment takes a minute to start, what a module shares some seconds. Larger groups go out before
     smaller ones, so that at the end there are only single tests left and no process waits for the other.
     """
 
@@ -68,7 +72,7 @@ class SharedOnce(LoadScopeScheduling):
         if nodeid.startswith(OF_THE_DEPLOYMENT):
             return "deployment"
         module = nodeid.split("::", 1)[0]
-        return module if module.startswith(WITH_A_GATEWAY) else nodeid
+        return module if module.startswith(OF_ONE_PLACE) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedOnce:
