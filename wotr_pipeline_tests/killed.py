@@ -6,44 +6,66 @@ Belongs here: running it. Does not belong here: what must hold afterwards.
 import os
 import pkgutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Literal
 
 from wotr_pipeline.config import Settings
+from wotr_pipeline_tests.forked import FORKING, Forked
+
+Moment = Literal["before", "after"]
 
 
-def die_at(where: str, call: int, *, after: bool) -> None:
-    """Let this process kill itself before or after the given call of ``package.module:Class.method``."""
-    module, _, inside = where.partition(":")
-    owner, _, name = inside.rpartition(".")
-    holder = pkgutil.resolve_name(f"{module}:{owner}")
-    real = getattr(holder, name)
+def killed(
+    work: Callable[..., object],
+    settings: Settings,
+    *arguments: Any,
+    at: Callable[..., object],
+    moment: Moment = "before",
+    call: int = 1,
+) -> None:
+    """Run ``work(settings, *arguments)`` in a process that kills itself at one call of ``at``; see it die there.
+
+    ``work``: a function of a module. ``at``: a function of a module or of a class, for whoever looks it up there
+    when it is called.
+    """
+    reached, telling = FORKING.Pipe(duplex=False)
+    with Forked(_doomed, settings, telling, work, arguments, at, moment, call) as process:
+        telling.close()
+        code, complaint = process.ended()
+    where = f"{moment} call {call} of {at.__qualname__}"
+    assert code == -signal.SIGKILL, f"It was not killed {where}, but ended with {code}. {complaint[-2000:]}"
+    assert reached.poll(), f"It was killed, but not {where}."
+    reached.close()
+
+
+def _doomed(
+    settings: Settings,
+    telling: Connection,
+    work: Callable[..., object],
+    arguments: tuple[Any, ...],
+    at: Callable[..., object],
+    moment: Moment,
+    call: int,
+) -> None:
+    owner, _, name = at.__qualname__.rpartition(".")
+    holder = pkgutil.resolve_name(f"{at.__module__}:{owner}")
     calls = 0
 
-    def dying(*arguments: object, **named: object) -> object:
+    def die() -> None:
+        telling.send(name)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(*given: object, **named: object) -> object:
         nonlocal calls
         calls += 1
-        if calls == call and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*arguments, **named)
-        if calls == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+        here = calls == call
+        if here and moment == "before":
+            die()
+        result = at(*given, **named)
+        if here:
+            die()
         return result
 
     setattr(holder, name, dying)
-
-
-def killed(settings: Settings, statements: str, where: str, call: int = 1, *, after: bool = False) -> None:
-    """Run statements in a process that kills itself as ``die_at`` does."""
-    # Here, for the process that dies imports this module too, and needs neither pytest nor the fixtures.
-    from wotr_pipeline_tests.conftest import environment_of
-
-    script = f"from wotr_pipeline_tests.killed import die_at\ndie_at({where!r}, {call}, after={after})\n{statements}"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment_of(settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, f"It was not killed. {done.stderr[-2000:]}"
+    work(settings, *arguments)

@@ -1,20 +1,22 @@
 """Topics of a test's own, and ways to fill them that the project itself has no need of.
 
-Belongs here: creating and dropping topics, transactions, deletion and compaction of records.
-Does not belong here: plain records (``stores/kafka_producer.py`` sends those too).
+Belongs here: creating and dropping topics, plain records, transactions, deletion and compaction of records.
+Does not belong here: the producer of the project, whose promises have tests of their own.
 """
 
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import Protocol
 
-from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline.stores.kafka_producer import NOW, Header
 from wotr_pipeline.stores.kafka_records import RecordReader, RecordSlice
 
 MEGABYTE = 1024**2
@@ -57,14 +59,77 @@ def drop_topic(settings: Settings) -> None:
     kafka.delete_topics([settings.kafka_topic])[settings.kafka_topic].result(30)
 
 
+class Send(Protocol):
+    """Queue one record for a topic; arguments as of ``EventProducer.send``."""
+
+    def __call__(
+        self,
+        value: bytes | None,
+        key: bytes | str | None = None,
+        headers: Sequence[Header] | None = None,
+        timestamp_ms: int = NOW,
+        partition: int | None = None,
+    ) -> None: ...
+
+
+@contextmanager
+def sending(settings: Settings, topic: str | None = None) -> Iterator[Send]:
+    """Send plain records, which are in Kafka after the block.
+
+    All tests of a process share one client: a new one waits half a second before its first record.
+    """
+    producer = _producer(settings.kafka_bootstrap)
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    def send(
+        value: bytes | None,
+        key: bytes | str | None = None,
+        headers: Sequence[Header] | None = None,
+        timestamp_ms: int = NOW,
+        partition: int | None = None,
+    ) -> None:
+        producer.produce(
+            topic or settings.kafka_topic,
+            value,
+            key,
+            -1 if partition is None else partition,
+            on_delivery=delivered,
+            timestamp=timestamp_ms,
+            headers=list(headers or ()),
+        )
+
+    yield send
+    assert producer.flush(30) == 0
+    if refused:
+        _producer.cache_clear()
+    assert refused == []
+
+
+@cache
+def _producer(bootstrap: str) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "topic.metadata.refresh.fast.interval.ms": 10,
+            "reconnect.backoff.max.ms": 200,
+            "log_level": 0,
+        }
+    )
+
+
 def produce(
     settings: Settings, values: Sequence[bytes | None], partition: int = 0, first_ms: int = 0
 ) -> None:
     """Send values to a partition; with ``first_ms`` their timestamps follow each other by a millisecond."""
-    with EventProducer(settings) as producer:
+    with sending(settings) as send:
         for number, value in enumerate(values):
-            timestamp = first_ms + number if first_ms else 0
-            producer.send(value, f"key-{number}", timestamp_ms=timestamp, partition=partition)
+            timestamp = first_ms + number if first_ms else NOW
+            send(value, f"key-{number}", timestamp_ms=timestamp, partition=partition)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ Stage = Callable[[Outcome], Outcome]
 
 
 class HourRun:
-    """The work of one run. Use as ``with HourRun(...) as run: outcomes = list(run.catch_up(hour))``."""
+    """The work of one run. Use as ``outcomes = list(HourRun(...).catch_up(hour))``."""
 
     def __init__(
         self,

@@ -10,8 +10,8 @@ from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.topics import (
     create_topic,
     delete_before,
@@ -46,9 +46,9 @@ def plan(settings: Settings, ledger: Ledger, **changed: int) -> Plan:
 
 
 def send(settings: Settings, *arrivals: datetime, partition: int = 0) -> None:
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as send:
         for arrival in arrivals:
-            producer.send(b"x", timestamp_ms=int(arrival.timestamp() * 1000), partition=partition)
+            send(b"x", timestamp_ms=int(arrival.timestamp() * 1000), partition=partition)
 
 
 def cuts(plan: Plan) -> list[tuple[int, int, int, datetime]]:

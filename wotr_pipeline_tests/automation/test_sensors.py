@@ -15,9 +15,9 @@ from wotr_pipeline.automation.sensors import (
 )
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import PlannedRange
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import event
 
 NOW = datetime.now(UTC)
@@ -45,10 +45,10 @@ def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
 
 
 def produce(settings: Settings, *hours_ago: int) -> None:
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as send:
         for number, ago in enumerate(hours_ago):
             stamp = int((THIS_HOUR - timedelta(hours=ago)).timestamp() * 1000) + 1
-            producer.send(event(f"e{number}"), partition=0, timestamp_ms=stamp)
+            send(event(f"e{number}"), partition=0, timestamp_ms=stamp)
 
 
 def test_a_tick_plans_in_the_ledger_and_asks_for_one_run_an_hour(

@@ -274,7 +274,7 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
         other = sealed.model_copy(update={"wotr_backup_identity": SecretStr(wrong)})
         assert told in drill_newest(other, ClickHouseTarget(other), "a test", LOG).verification.problem
     # A drill that is killed while the engine reads leaves files in plain: not for longer than the next run begins.
-    run_killed_in("restore", 1, "drill_newest(settings, target, 'a killed run', log)", sealed)
+    killed(drill, sealed, at=EngineBackups.restore)
     assert any(not found.key.endswith(".age") for found in repository.objects.list("clickhouse/data/"))
     with lease(sealed, lease_name(Store.CLICKHOUSE), "a test"):
         ClickHouseTarget(sealed).prepare(repository)
@@ -284,20 +284,21 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
 SCRIPT = """
 import logging
 from wotr_pipeline.backups.clickhouse import ClickHouseTarget
-from wotr_pipeline.backups.repository import Repository
-from wotr_pipeline.backups.taking import drill_newest, take_backup
-from wotr_pipeline.backups.target import Selection
+from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.config import load_settings
 
-settings, log = load_settings(), logging.getLogger()
-target, repository = ClickHouseTarget(settings), Repository(settings)
+settings = load_settings()
+take_backup(settings, ClickHouseTarget(settings), "a run that is killed", logging.getLogger())
 """
 
 
-def run_killed_in(method: str, call: int, statement: str, settings: Settings) -> None:
-    """Run a statement in a process that kills itself as it comes to the given call of an engine's method."""
-    where = f"wotr_pipeline.stores.engine_backups:EngineBackups.{method}"
-    killed(settings, f"{SCRIPT}{statement}", where, call)
+def drill(settings: Settings) -> None:
+    drill_newest(settings, ClickHouseTarget(settings), "a killed run", LOG)
+
+
+def replace_all(settings: Settings) -> None:
+    repository, target = Repository(settings), ClickHouseTarget(settings)
+    target.replace(repository, repository.newest(target.store), Selection(), LOG)
 
 
 def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and_nothing_former_is_lost(
@@ -311,21 +312,16 @@ def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and
             warehouse.client.command(f"TRUNCATE TABLE {table}")
         fill(warehouse, 1, "2026-11-01", 5)
         warehouse.client.command("INSERT INTO another SELECT * FROM odd")
-    run_killed_in(
-        "exchange",
-        2,
-        "target.replace(repository, repository.newest(target.store), Selection(), log)",
-        filled,
-    )
+    killed(replace_all, filled, at=EngineBackups.exchange, call=2)
     counts = "SELECT [(SELECT count() FROM another), (SELECT count() FROM odd)]"
     assert asked(filled, counts) == [3000, 5]
     done = ClickHouseTarget(filled).replace(Repository(filled), manifest, Selection(), LOG)
     assert asked(filled, counts) == [3000, 3000]
     with closing(EngineBackups(filled)) as engine:
-        killed, finished = engine.databases(f"{filled.clickhouse_db}_before_")
+        unfinished, finished = engine.databases(f"{filled.clickhouse_db}_before_")
     assert f"DROP DATABASE {finished};" in done.notes[0]
-    assert killed in done.notes[1]
-    assert asked(filled, f"SELECT count() FROM {killed}.another") == 5
+    assert unfinished in done.notes[1]
+    assert asked(filled, f"SELECT count() FROM {unfinished}.another") == 5
     assert asked(filled, f"SELECT count() FROM {finished}.odd") == 5
 
 
@@ -335,7 +331,7 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
 ) -> None:
     repository = Repository(filled)
     repository.prepare()
-    command = [sys.executable, "-c", f"{SCRIPT}take_backup(settings, target, 'a run that is killed', log)"]
+    command = [sys.executable, "-c", SCRIPT]
     with subprocess.Popen(
         command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
     ) as run:

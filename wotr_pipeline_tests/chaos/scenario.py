@@ -5,45 +5,41 @@ assertion that every event is there exactly once.
 Does not belong here: the faults.
 """
 
-import logging
 import os
-import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from wotr_pipeline.assets.hour_run import HourRun, Outcome
+from wotr_pipeline.assets.hour_run import Outcome
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.checks import expectations
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import BatchState
 from wotr_pipeline.stores.errors import TransientError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import BAD, event
+from wotr_pipeline_tests.runs import hour_run
 
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
 GOOD = [f"event-{number}" for number in range(40)]
 RETRIED = GOOD[:5]
-PROJECT = Path(__file__).parents[2]
 
 
 def produce(settings: Settings) -> None:
     """GOOD, then RETRIED again, then BAD, over two partitions, all within HOUR; and plan them."""
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as send:
         for number, name in enumerate([*GOOD, *RETRIED]):
             stamp = int((HOUR + timedelta(seconds=number)).timestamp() * 1000)
-            producer.send(event(name), partition=number // 3 % 2, timestamp_ms=stamp)
+            send(event(name), partition=number // 3 % 2, timestamp_ms=stamp)
         for number, value in enumerate(BAD):
             stamp = int((HOUR + timedelta(seconds=100 + number)).timestamp() * 1000)
-            producer.send(value, partition=number % 2, timestamp_ms=stamp)
+            send(value, partition=number % 2, timestamp_ms=stamp)
     with Ledger(settings) as ledger, KafkaOffsets(settings) as offsets:
         plan_batches(offsets, ledger, settings, datetime.now(UTC))
 
@@ -51,27 +47,18 @@ def produce(settings: Settings) -> None:
 def catch_up(settings: Settings) -> list[Outcome]:
     """One run over HOUR, in this process."""
     with Ledger(settings) as ledger:
-        run = HourRun(
-            settings,
-            ledger,
-            ObjectStore(settings),
-            Warehouse(settings),
-            expectations.gate,
-            "here",
-            logging.getLogger("here"),
-        )
-        return list(run.catch_up(HOUR))
+        return list(hour_run(settings, ledger, expectations.gate, "here").catch_up(HOUR))
 
 
-def start_run(settings: Settings, *killed_at: str) -> subprocess.Popen[str]:
-    """A run over HOUR in a process of its own; see ``killed_run.py``."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "wotr_pipeline_tests.chaos.killed_run", HOUR.isoformat(), *killed_at],
-        env={**environment_of(settings), "PYTHONPATH": os.fspath(PROJECT)},
-        cwd=PROJECT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def run_hour(settings: Settings, *, reprocess: bool = False, loaded: Connection | None = None) -> None:
+    """One run over HOUR that ends with its first error, for a process of its own; tells ``loaded`` of each batch."""
+    with Ledger(settings) as ledger:
+        run = hour_run(settings, ledger, run_id=f"run-{os.getpid()}")
+        for outcome in run.reprocess(HOUR) if reprocess else run.catch_up(HOUR):
+            if outcome.error is not None:
+                raise outcome.error
+            if loaded is not None:
+                loaded.send("a batch")
 
 
 def recover(settings: Settings, seconds: float = 60) -> None:

@@ -1,5 +1,6 @@
 """Each store in turn is killed under a run, answers late, or breaks off half way: nothing is lost or doubled."""
 
+from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,9 +12,10 @@ from wotr_pipeline_tests.chaos.scenario import (
     catch_up,
     produce,
     recover,
-    start_run,
+    run_hour,
 )
 from wotr_pipeline_tests.chaos.wire import wire_to
+from wotr_pipeline_tests.forked import FORKING, Forked
 
 pytestmark = pytest.mark.chaos
 
@@ -23,16 +25,20 @@ def small_batches(space: Settings) -> Settings:
     return space.model_copy(update={"wotr_batch_events": 8})
 
 
+def run_and_tell(settings: Settings, loaded: Connection) -> None:
+    run_hour(settings, loaded=loaded)
+
+
 @pytest.mark.parametrize("store", ["kafka", "objects", "postgres", "clickhouse"])
 def test_a_store_killed_under_a_run_costs_time_and_no_event(
     small_batches: Settings, servers: Platform, store: str
 ) -> None:
     produce(small_batches)
-    run = start_run(small_batches, "announce")
-    assert run.stderr is not None
-    assert "loaded one" in run.stderr.readline()
-    servers.kill(store)
-    run.communicate(timeout=180)
+    heard, loaded = FORKING.Pipe(duplex=False)
+    with Forked(run_and_tell, small_batches, loaded) as run:
+        assert heard.poll(60)
+        servers.kill(store)
+        run.ended()
     servers.wait_ready(store)
     recover(small_batches)
     assert_accounted_exactly_once(small_batches)

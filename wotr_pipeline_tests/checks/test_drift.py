@@ -7,8 +7,8 @@ import pytest
 from wotr_pipeline.checks.drift import SAMPLED, compare, drift, registered_versions
 from wotr_pipeline.config import Settings
 from wotr_pipeline.events.schema_versions import packaged_versions
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.operations.dead_letters.scenario import carry
 from wotr_pipeline_tests.produced import event
 
@@ -45,14 +45,14 @@ def test_what_the_versions_say_is_no_drift() -> None:
 
 def test_the_rows_of_a_day_are_looked_at_and_older_ones_are_not(space: Settings) -> None:
     old = int((NOW - timedelta(hours=30)).timestamp() * 1000)
-    with EventProducer(space) as producer:
-        producer.send(event("good", source="good", version="2.0", tags=["a"]))
-        producer.send(event("odd", source="odd", version="2.0", colour="red"))
-        producer.send(event("older-name", source="young", version="1.0", user_id="u"))
-        producer.send(event("unknown", source="future", version="9.1"))
-        producer.send(event("long-ago", source="past", version="9.1"), timestamp_ms=old)
+    with topics.sending(space) as send:
+        send(event("good", source="good", version="2.0", tags=["a"]))
+        send(event("odd", source="odd", version="2.0", colour="red"))
+        send(event("older-name", source="young", version="1.0", user_id="u"))
+        send(event("unknown", source="future", version="9.1"))
+        send(event("long-ago", source="past", version="9.1"), timestamp_ms=old)
         for number in range(SAMPLED + 5):
-            producer.send(event(f"many-{number}", source="many", version="2.0"))
+            send(event(f"many-{number}", source="many", version="2.0"))
     carry(space)
     found = drift(Warehouse(space), packaged_versions(), datetime.now(UTC))
     assert {(one.source, one.what, one.members) for one in found.drifts} == {

@@ -1,13 +1,11 @@
 """The job ``ingest_hour`` through Dagster's own door: what it materializes, checks, shows and refuses."""
 
-import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
-from wotr_pipeline.assets.hour_run import HourRun
 from wotr_pipeline.assets.partitions import hour_key
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.checks import expectations
@@ -18,12 +16,12 @@ from wotr_pipeline.definitions import INGEST_JOB, build_definitions
 from wotr_pipeline.events.envelope import from_line
 from wotr_pipeline.stores.batch import Batch, BatchState
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import BAD, event
+from wotr_pipeline_tests.runs import hour_run
 
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
 
@@ -42,9 +40,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def produce(settings: Settings, ledger: Ledger, *values: bytes | None) -> None:
     """Send the values within the hour, to one partition, and plan them."""
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as send:
         for value in values:
-            producer.send(value, partition=0, timestamp_ms=int(HOUR.timestamp() * 1000) + 1)
+            send(value, partition=0, timestamp_ms=int(HOUR.timestamp() * 1000) + 1)
     with KafkaOffsets(settings) as offsets:
         plan_batches(offsets, ledger, settings, datetime.now(UTC))
 
@@ -163,9 +161,7 @@ def test_a_batch_that_fails_the_gate_is_quarantined_and_the_others_are_loaded(
             )
         return expectations.gate(warehouse, staging, batch)
 
-    run = HourRun(
-        small, ledger, ObjectStore(small), Warehouse(small), gate, "gated", logging.getLogger("gated")
-    )
+    run = hour_run(small, ledger, gate, "gated")
     outcomes = list(run.catch_up(HOUR))
     assert [outcome.batch.first_offset for outcome in outcomes if outcome.error] == [5]
     states = {batch.first_offset: batch.state for batch in ledger.batches(HOUR)}
@@ -184,19 +180,11 @@ def test_the_same_id_in_a_later_batch_and_a_later_hour_is_counted_and_not_loaded
     produce(space, ledger, event("same", source="another"))
     assert execute(space, instance, reprocess=False).success
     later = HOUR + timedelta(hours=1)
-    with EventProducer(space) as producer:
-        producer.send(event("same"), partition=1, timestamp_ms=int(later.timestamp() * 1000))
+    with topics.sending(space) as send:
+        send(event("same"), partition=1, timestamp_ms=int(later.timestamp() * 1000))
     with KafkaOffsets(space) as offsets:
         plan_batches(offsets, ledger, space, datetime.now(UTC))
-    run = HourRun(
-        space,
-        ledger,
-        ObjectStore(space),
-        Warehouse(space),
-        expectations.gate,
-        "later",
-        logging.getLogger("later"),
-    )
+    run = hour_run(space, ledger, expectations.gate, "later")
     assert [outcome.error for outcome in run.catch_up(later)] == [None]
     assert rows(space, "SELECT id, source FROM ingested_data ORDER BY id") == [
         ("other", "tests"),
@@ -210,15 +198,7 @@ def test_a_batch_of_too_many_bytes_is_split_and_wholly_loaded(space: Settings, l
     big = "x" * 60_000
     produce(small, ledger, *(event(f"e{n}", data={"text": big}) for n in range(40)))
     assert len(ledger.batches(HOUR)) == 1
-    run = HourRun(
-        small,
-        ledger,
-        ObjectStore(small),
-        Warehouse(small),
-        expectations.gate,
-        "big",
-        logging.getLogger("big"),
-    )
+    run = hour_run(small, ledger, expectations.gate, "big")
     assert [outcome.error for outcome in run.catch_up(HOUR)] == [None, None, None]
     assert rows(small, "SELECT count(), uniqExact(id) FROM ingested_data") == [(40, 40)]
     assert ledger.contiguity_gaps(small.kafka_topic) == []
@@ -229,15 +209,7 @@ def test_offsets_that_kafka_dropped_after_planning_are_named_and_the_rest_of_the
 ) -> None:
     produce(space, ledger, *(event(f"e{n}") for n in range(10)))
     topics.delete_before(space, 0, 4)
-    run = HourRun(
-        space,
-        ledger,
-        ObjectStore(space),
-        Warehouse(space),
-        expectations.gate,
-        "gone",
-        logging.getLogger("gone"),
-    )
+    run = hour_run(space, ledger, expectations.gate, "gone")
     outcomes = list(run.catch_up(HOUR))
     assert [
         str(outcome.error) for outcome in outcomes if outcome.error and "0-3" not in str(outcome.error)
@@ -251,15 +223,7 @@ def test_a_run_that_follows_its_hour_takes_what_is_planned_while_it_is_at_work(
     space: Settings, ledger: Ledger
 ) -> None:
     produce(space, ledger, event("first"))
-    run = HourRun(
-        space,
-        ledger,
-        ObjectStore(space),
-        Warehouse(space),
-        expectations.gate,
-        "following",
-        logging.getLogger("x"),
-    )
+    run = hour_run(space, ledger, expectations.gate, "following")
     outcomes = run.catch_up(HOUR, follow_seconds=60)
     assert next(outcomes).batch.last_offset == 0
     produce(space, ledger, event("second"))

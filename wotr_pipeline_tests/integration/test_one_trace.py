@@ -21,6 +21,7 @@ from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.collector import Collector, Span, collecting, silent
 from wotr_pipeline_tests.produced import BAD, event
 
@@ -104,8 +105,8 @@ def test_a_request_is_found_again_in_the_batch_that_loaded_its_events_and_in_its
     values = [event(f"e{n}", HOUR, data={"who": CONTENT}) for n in range(20)]
     send_through_http(settings, [*values, *BAD], traceparent=f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01")
     send_through_http(settings, [event("another", HOUR)])
-    with EventProducer(settings) as producer:  # a producer that knows nothing of traces
-        producer.send(event("untraced", HOUR), partition=0, timestamp_ms=int(HOUR.timestamp() * 1000) + 1)
+    with topics.sending(settings) as send:  # a producer that knows nothing of traces
+        send(event("untraced", HOUR), partition=0, timestamp_ms=int(HOUR.timestamp() * 1000) + 1)
     plan(settings, ledger)
     result = execute(settings, instance)
     assert result.success

@@ -15,19 +15,19 @@ import sqlalchemy as sa
 from wotr_pipeline.assets.curated import HOURLY, refresh
 from wotr_pipeline.assets.hour_run import HourRun
 from wotr_pipeline.automation.planning import plan_batches
-from wotr_pipeline.checks import expectations
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.account import account
 from wotr_pipeline.operations.recovery import Hours, Recovery, Stores
 from wotr_pipeline.operations.recovery_report import Recovered
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import BAD, event
+from wotr_pipeline_tests.runs import unjudged
 
 RUN, LOG = "tests", logging.getLogger("tests")
 NOW = datetime.now(UTC)
@@ -58,10 +58,10 @@ class Place:
     warehouse: Warehouse
 
     def produce(self, partition: int, hour: datetime, *values: bytes | None) -> None:
-        with EventProducer(self.settings) as producer:
+        with topics.sending(self.settings) as send:
             for number, value in enumerate(values):
                 stamp = int((hour + timedelta(seconds=number)).timestamp() * 1000)
-                producer.send(value, partition=partition, timestamp_ms=stamp)
+                send(value, partition=partition, timestamp_ms=stamp)
 
     def carry(self) -> None:
         """Plan and load everything, as runs of each hour would, with the aggregates of each hour and day."""
@@ -70,9 +70,7 @@ class Place:
                 pass
         hours = sorted({batch.hour for batch in self.ledger.unfinished(self.settings.kafka_topic)})
         for hour in hours:
-            run = HourRun(
-                self.settings, self.ledger, self.objects, self.warehouse, expectations.gate, RUN, LOG
-            )
+            run = HourRun(self.settings, self.ledger, self.objects, self.warehouse, unjudged, RUN, LOG)
             assert [outcome.error for outcome in run.catch_up(hour) if outcome.error] == []
             for table in HOURLY:
                 self._refresh(table, hour.strftime("%Y%m%d"), {"hour": int(hour.timestamp())})

@@ -15,10 +15,10 @@ from wotr_pipeline.operations.sample_events import Sample, SampleAccount, send
 from wotr_pipeline.operations.sample_reasons import REASONS, expected_reasons
 from wotr_pipeline.stores.batch import Batch
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import event
 
 EVENTS = 3_000
@@ -80,9 +80,9 @@ def test_a_second_stream_has_an_account_of_its_own(desk: Desk) -> None:
 
 
 def test_what_nobody_has_planned_yet_is_missing_from_the_account(desk: Desk) -> None:
-    with EventProducer(desk.settings) as producer:
+    with topics.sending(desk.settings) as send:
         for number in range(7):
-            producer.send(event(f"e{number}"))
+            send(event(f"e{number}"))
     taken = desk.account()
     assert (taken.produced, taken.planned, taken.balanced) == (7, 0, False)
     assert any("7 offsets" in line for line in taken.differences())
@@ -133,9 +133,9 @@ def test_a_row_loaded_twice_is_named(desk: Desk) -> None:
 
 def test_what_retention_has_deleted_is_no_difference_and_is_told(desk: Desk) -> None:
     now = datetime.now(UTC)
-    with EventProducer(desk.settings) as producer:
+    with topics.sending(desk.settings) as send:
         for name, age in (("old", timedelta(days=20)), ("young", timedelta(hours=1))):
-            producer.send(event(name), partition=0, timestamp_ms=int((now - age).timestamp() * 1000))
+            send(event(name), partition=0, timestamp_ms=int((now - age).timestamp() * 1000))
     desk.carry()
     old = min(desk.batches(), key=lambda batch: batch.hour)
     ObjectStore(desk.settings).delete([old.raw_key or ""])

@@ -9,17 +9,17 @@ from wotr_pipeline.config import Settings
 from wotr_pipeline.definitions import INGEST_JOB
 from wotr_pipeline.operations.run_etl import run_etl
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import BAD, event
 
 
 def produce(settings: Settings, *values: bytes) -> None:
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as send:
         for value in values:
-            producer.send(value)
+            send(value)
 
 
 def rows(settings: Settings) -> int:

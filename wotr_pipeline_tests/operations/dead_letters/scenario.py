@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from wotr_pipeline.assets.hour_run import HourRun
 from wotr_pipeline.automation.planning import plan_batches
-from wotr_pipeline.checks.expectations import GateResult
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.dead_letters.repairing import Repairs
 from wotr_pipeline.operations.dead_letters.retrying import Retry
@@ -20,11 +18,12 @@ from wotr_pipeline.operations.dead_letters.triage import Triage, Triaged
 from wotr_pipeline.stores.dead_letter import Letter, LetterFilter
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.produced import event
+from wotr_pipeline_tests.runs import hour_run
 
 LOG = logging.getLogger("desk")
 
@@ -61,9 +60,9 @@ class Desk:
 
 
 def send(settings: Settings, values: Iterable[bytes | None]) -> None:
-    with EventProducer(settings) as producer:
+    with topics.sending(settings) as put:
         for value in values:
-            producer.send(value, b"key", [("trace", b"abc")])
+            put(value, b"key", [("trace", b"abc")])
 
 
 def carry(settings: Settings) -> None:
@@ -71,15 +70,7 @@ def carry(settings: Settings) -> None:
     with Ledger(settings) as ledger, KafkaOffsets(settings) as offsets:
         plan_batches(offsets, ledger, settings, datetime.now(UTC))
         for hour in sorted({batch.hour for batch in ledger.unfinished(settings.kafka_topic)}):
-            run = HourRun(
-                settings,
-                ledger,
-                ObjectStore(settings),
-                Warehouse(settings),
-                lambda warehouse, staging, batch: GateResult(batch.batch_id, 0, ()),
-                "carry",
-                LOG,
-            )
+            run = hour_run(settings, ledger, run_id="carry")
             for outcome in run.catch_up(hour):
                 assert outcome.error is None, outcome.error
 

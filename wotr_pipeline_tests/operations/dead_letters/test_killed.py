@@ -1,55 +1,55 @@
 """A repair, a retry, a triage killed at every step: nothing is doubled, nothing lost, the state is true."""
 
-import os
-import signal
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 
+from wotr_pipeline.config import Settings
 from wotr_pipeline.events.repair import Transformation
 from wotr_pipeline.stores.dead_letter import LetterFilter
-from wotr_pipeline_tests.chaos.scenario import PROJECT
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline.stores.dead_letter_contents import LetterContents
+from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
+from wotr_pipeline.stores.kafka_producer import EventProducer
+from wotr_pipeline_tests.killed import Moment, killed
 from wotr_pipeline_tests.operations.dead_letters.conftest import EPOCH, GOOD
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, copies
 
 pytestmark = pytest.mark.chaos
 
-STEPS = [
-    ("LetterContents.keep_repaired", "after"),
-    ("DeadLetterRegister.fixed", "after"),
-    ("DeadLetterRegister.begin", "before"),
-    ("DeadLetterRegister.begin", "after"),
-    ("EventProducer.send", "after"),
-    ("DeadLetterRegister.note_positions", "before"),
-    ("DeadLetterRegister.note_positions", "after"),
-    ("DeadLetterRegister.enter_batch", "before"),
-    ("DeadLetterRegister.enter_batch", "after"),
+STEPS: list[tuple[Callable[..., object], Moment]] = [
+    (LetterContents.keep_repaired, "after"),
+    (DeadLetterRegister.fixed, "after"),
+    (DeadLetterRegister.begin, "before"),
+    (DeadLetterRegister.begin, "after"),
+    (EventProducer.send, "after"),
+    (DeadLetterRegister.note_positions, "before"),
+    (DeadLetterRegister.note_positions, "after"),
+    (DeadLetterRegister.enter_batch, "before"),
+    (DeadLetterRegister.enter_batch, "after"),
 ]
 WANTED = LetterFilter(fields=("timestamp",))
+REPAIR = Transformation("timestamp_from_epoch")
 
 
-@pytest.mark.parametrize(("step", "moment"), STEPS)
+def repair_and_retry(settings: Settings) -> None:
+    with DeadLetterRegister(settings) as register:
+        desk = Desk(settings, register, "doomed")
+        desk.repairs().run(WANTED, REPAIR, "epochs", apply=True)
+        desk.retry().run(WANTED, "epochs")
+        carry(settings)
+        desk.triage()
+
+
+@pytest.mark.parametrize(("step", "moment"), STEPS, ids=lambda one: getattr(one, "__qualname__", str(one)))
 def test_a_desk_killed_at_any_step_is_followed_by_one_that_finishes_its_work(
-    rejected: Desk, step: str, moment: str
+    rejected: Desk, step: Callable[..., object], moment: Moment
 ) -> None:
-    module = "wotr_pipeline_tests.operations.dead_letters.killed_desk"
-    killed = subprocess.run(
-        [sys.executable, "-m", module, step, moment],
-        env={**environment_of(rejected.settings), "PYTHONPATH": os.fspath(PROJECT)},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    killed(repair_and_retry, rejected.settings, at=step, moment=moment)
     carry(rejected.settings)
     counts = copies(rejected.settings)
     assert set(counts.values()) == {1}, "nothing is doubled, whatever was sent"
 
-    rejected.repairs().run(WANTED, Transformation("timestamp_from_epoch"), "epochs", apply=True)
+    rejected.repairs().run(WANTED, REPAIR, "epochs", apply=True)
     rejected.retry().run(WANTED, "epochs")
     carry(rejected.settings)
     rejected.triage()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from wotr_pipeline.automation.dead_letter_sensors import sweep
+from wotr_pipeline.config import Settings
 from wotr_pipeline.events.envelope import dead_letter, to_line
 from wotr_pipeline.events.reasons import Reason
 from wotr_pipeline.events.rules import Rejected
@@ -13,11 +14,13 @@ from wotr_pipeline.operations.account import account
 from wotr_pipeline.operations.dead_letters.pruning import prune
 from wotr_pipeline.stores.dead_letter import LetterFilter, LetterState, Origin
 from wotr_pipeline.stores.dead_letter_contents import LetterContents
+from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
-from wotr_pipeline.stores.kafka_producer import EventProducer
 from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
+from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.killed import killed
 from wotr_pipeline_tests.operations.dead_letters.conftest import EPOCH
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, copies, epoch_event, send
@@ -101,9 +104,9 @@ def test_the_sweep_goes_on_where_it_ended_and_begins_anew_after_the_last(desk: D
 
 def test_records_of_the_dead_letter_topic_become_letters_once(desk: Desk) -> None:
     settings = desk.settings
-    with EventProducer(settings, settings.kafka_dlq_topic) as producer:
+    with topics.sending(settings, settings.kafka_dlq_topic) as put_on_topic:
         for value in (ENVELOPE, event("plain"), epoch_event("late"), None, b"\xff"):
-            producer.send(value)
+            put_on_topic(value)
     assert desk.triage().received == 5
     assert [letter.reason for letter in desk.letters()] == [
         "missing_field",
@@ -148,26 +151,15 @@ def test_content_of_closed_letters_is_pruned_and_the_letters_stay(rejected: Desk
     assert (taken.balanced, taken.pruned, taken.dead_letters) == (True, len(EPOCH) + len(BAD), 0)
 
 
+def prune_all(settings: Settings, before: datetime) -> None:
+    with DeadLetterRegister(settings) as register:
+        prune(register, ObjectStore(settings), before, apply=True)
+
+
 def test_content_that_a_killed_run_noted_as_pruned_and_left_goes_with_the_next_one(rejected: Desk) -> None:
     rejected.register.discard(LetterFilter(), "ann", "a test")
     later = rejected.register.now() + timedelta(days=1)
-    prune_all = f"""
-from datetime import datetime
-from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.dead_letters.pruning import prune
-from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
-from wotr_pipeline.stores.objects import ObjectStore
-
-settings = load_settings()
-with DeadLetterRegister(settings) as register:
-    prune(register, ObjectStore(settings), datetime.fromisoformat("{later.isoformat()}"), apply=True)
-"""
-    killed(
-        rejected.settings,
-        prune_all,
-        "wotr_pipeline.stores.dead_letter_register:DeadLetterRegister.note_pruned",
-        after=True,
-    )
+    killed(prune_all, rejected.settings, later, at=DeadLetterRegister.note_pruned, moment="after")
     assert list(rejected.objects.list("dead-letters/"))
     assert prune(rejected.register, rejected.objects, later, apply=True).keys == ()
     assert not list(rejected.objects.list("dead-letters/"))

@@ -3,28 +3,29 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from wotr_pipeline.backups.manifest import Store
 from wotr_pipeline.backups.minio import MinioTarget
 from wotr_pipeline.backups.repository import Repository
 from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.config import Settings
-from wotr_pipeline.operations.maintenance import dagster_history
-from wotr_pipeline.operations.maintenance.log_files import log_rotation
-from wotr_pipeline.operations.maintenance.merging import optimize_clickhouse
-from wotr_pipeline.operations.maintenance.retention import old_backups, retention
-from wotr_pipeline.operations.maintenance.window import open_window
+from wotr_pipeline.operations.maintenance import dagster_history, log_files, merging, retention
+from wotr_pipeline.operations.maintenance.window import Report, Window, open_window
+from wotr_pipeline.stores import warehouse_upkeep
 from wotr_pipeline.stores.batch import PlannedRange
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.object_keys import raw_key
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
+from wotr_pipeline.stores.postgres_upkeep import PostgresUpkeep
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.killed import killed
 from wotr_pipeline_tests.operations.maintenance.scenario import (
@@ -39,27 +40,27 @@ from wotr_pipeline_tests.operations.maintenance.scenario import (
     parts_of,
 )
 
-IN_A_WINDOW = """
-from uuid import uuid4
-from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.maintenance import log_files, merging, retention
-from wotr_pipeline.operations.maintenance.window import open_window
-from wotr_pipeline_tests.operations.maintenance.scenario import Verifying
-
-retention.PAGE_KEYS = 1
-settings = load_settings()
-with open_window(settings, f"killed-{{uuid4()}}", dry_run=False) as window:
-    window.turn_on()
-    {step}
-"""
-DELETE_RUNS = """
-    import dagster as dg
-    from wotr_pipeline.operations.maintenance import dagster_history
-
-    dagster_history.KEEP_DAYS = 0
-    dagster_history.old_runs(window, dg.DagsterInstance.local_temp({home!r}))
-"""
 NEXT_MONTH = "202204"
+
+
+def window_with(settings: Settings, step: Callable[..., object], *arguments: object) -> None:
+    """A window of one step: retention goes by pages of one object, and no run of Dagster is kept."""
+    retention.PAGE_KEYS, dagster_history.KEEP_DAYS = 1, 0
+    with open_window(settings, f"killed-{uuid4()}", dry_run=False) as window:
+        window.turn_on()
+        step(window, *arguments)
+
+
+def delete(window: Window) -> None:
+    retention.retention(window, Verifying(True), retention.old_backups(window))
+
+
+def rotate(window: Window) -> Report:
+    return log_files.log_rotation(window, lambda run_id: False)
+
+
+def delete_runs(window: Window, home: str) -> None:
+    dagster_history.old_runs(window, dg.DagsterInstance.local_temp(home))
 
 
 def test_merging_that_is_killed_between_two_partitions_is_finished_and_no_row_is_lost(
@@ -68,11 +69,12 @@ def test_merging_that_is_killed_between_two_partitions_is_finished_and_no_row_is
     warehouse = Warehouse(space)
     add_rows(warehouse, LONG_AGO, count=3)
     add_rows(warehouse, LONG_AGO + timedelta(days=40), count=3)
-    step = IN_A_WINDOW.format(step="merging.optimize_clickhouse(window, 2, 10**9)")
-    killed(space, step, "wotr_pipeline.stores.warehouse_upkeep:merge", after=True)
+    killed(
+        window_with, space, merging.optimize_clickhouse, 2, 10**9, at=warehouse_upkeep.merge, moment="after"
+    )
     assert sorted((parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH))) == [1, 3]
     with open_window(space, f"next-{uuid4()}", dry_run=False) as window:
-        assert optimize_clickhouse(window, 2, 10**9).numbers["partitions merged"] == 1
+        assert merging.optimize_clickhouse(window, 2, 10**9).numbers["partitions merged"] == 1
     assert (parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH)) == (1, 1)
     assert warehouse.client.command("SELECT count() FROM ingested_data") == 6
     warehouse.close()
@@ -106,27 +108,24 @@ def test_retention_that_is_killed_again_and_again_is_finished_and_takes_nothing_
         "INSERT INTO operator_actions (who, action, at) VALUES ('anna', 'old', now() - interval '731 days')",
     )
     ids = [take_backup(settings, MinioTarget(settings), "a test", log).manifest.backup_id for _ in range(3)]
-    step = IN_A_WINDOW.format(
-        step="retention.retention(window, Verifying(True), retention.old_backups(window))"
-    )
 
-    killed(settings, step, "wotr_pipeline.stores.warehouse_upkeep:drop", 2)
+    killed(window_with, settings, delete, at=warehouse_upkeep.drop, call=2)
     assert sorted((parts_of(warehouse, MONTH), parts_of(warehouse, NEXT_MONTH))) == [0, 1]
-    killed(settings, step, "wotr_pipeline.stores.objects:ObjectStore.delete", after=True)
+    killed(window_with, settings, delete, at=ObjectStore.delete, moment="after")
     assert parts_of(warehouse, MONTH) + parts_of(warehouse, NEXT_MONTH) == 0
     assert len([found for found in objects.list("raw/") if found.key in old]) == 1
-    killed(settings, step, "wotr_pipeline.stores.postgres_upkeep:PostgresUpkeep.delete_before", 2)
+    killed(window_with, settings, delete, at=PostgresUpkeep.delete_before, call=2)
     assert not [found for found in objects.list("raw/") if found.key in old]
     assert "old" in {action.action for action in operations.actions()}
-    killed(settings, step, "wotr_pipeline.backups.repository:Repository.forget")
+    killed(window_with, settings, delete, at=Repository.forget)
     assert "old" not in {action.action for action in operations.actions()}
     assert repository.backup_ids(Store.MINIO) == ids
-    killed(settings, step, "wotr_pipeline.backups.repository:Repository.clear")
+    killed(window_with, settings, delete, at=Repository.clear)
     assert repository.backup_ids(Store.MINIO) == [ids[0], ids[2]]
 
     assert mode_is_on(settings)
     with open_window(settings, f"next-{uuid4()}", dry_run=False) as window:
-        retention(window, Verifying(True), old_backups(window))
+        delete(window)
     assert not mode_is_on(settings)
     assert repository.backup_ids(Store.MINIO) == ids[2:]
     assert execute(settings, "SELECT backup_id FROM backups WHERE store = %s", Store.MINIO) == [(ids[2],)]
@@ -155,11 +154,10 @@ def test_log_rotation_that_is_killed_is_finished_and_takes_nothing_else(
     for file in logs:
         file.write_text("0123456789")
         os.utime(file, (long_ago, long_ago))
-    step = IN_A_WINDOW.format(step="log_files.log_rotation(window, lambda run_id: False)")
-    killed(settings, step, "wotr_pipeline.operations.maintenance.log_files:_remove", after=True)
+    killed(window_with, settings, rotate, at=log_files._remove, moment="after")
     assert [file.exists() for file in logs].count(True) == 2
     with open_window(settings, f"next-{uuid4()}", dry_run=False) as window:
-        assert log_rotation(window, lambda _: False).numbers["log files"] == 1
+        assert rotate(window).numbers["log files"] == 1
     assert [file.exists() for file in logs] == [True, False, False]
     assert not mode_is_on(settings)
 
@@ -177,9 +175,7 @@ def test_a_run_of_dagster_that_was_killed_half_deleted_is_deleted_with_its_event
 
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         run_id = old.execute_in_process(instance=instance).run_id
-        step = IN_A_WINDOW.format(step=DELETE_RUNS.format(home=str(tmp_path)))
-        storage = "dagster._core.storage.event_log.sqlite.sqlite_event_log:SqliteEventLogStorage"
-        killed(ledger_space, step, f"{storage}.delete_events")
+        killed(window_with, ledger_space, delete_runs, str(tmp_path), at=SqliteEventLogStorage.delete_events)
         assert instance.get_records_for_run(run_id).records
         monkeypatch.setattr(dagster_history, "KEEP_DAYS", 0)
         with open_window(ledger_space, f"next-{uuid4()}", dry_run=False) as window:

@@ -19,7 +19,9 @@ from wotr_pipeline.stores.backup_register import BackupRegister, RegisteredBacku
 from wotr_pipeline.stores.errors import TransientError
 from wotr_pipeline.stores.leases import LeaseTakenError
 from wotr_pipeline.stores.ledger import Ledger
+from wotr_pipeline.stores.loading import Loader
 from wotr_pipeline.stores.operations_log import STORES_WITH_BACKUPS, OperationsLog
+from wotr_pipeline.stores.postgres_upkeep import PostgresUpkeep
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.killed import killed
 from wotr_pipeline_tests.operations.maintenance.scenario import execute as execute_sql
@@ -197,27 +199,23 @@ def test_after_its_time_no_work_begins_but_the_mode_is_ended(
     assert not mode_is_on(ledger_space)
 
 
-STEP = """
-from datetime import UTC, datetime, timedelta
-import dagster as dg
-from wotr_pipeline.backups.verified import VerifiedBackups
-from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.maintenance.job import execute
-
-settings = load_settings()
-with dg.DagsterInstance.ephemeral() as instance:
-    execute(
-        settings, instance, VerifiedBackups(settings), dry_run=False,
-        until=datetime.now(UTC) + timedelta(hours=1), only=["mode_on", {step!r}],
-    )
-"""
+def a_window_with(settings: Settings, step: str) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        execute(
+            settings,
+            instance,
+            VerifiedBackups(settings),
+            dry_run=False,
+            until=until,
+            only=["mode_on", step],
+        )
 
 
 def test_a_window_killed_in_a_step_is_ended_by_the_sensor_and_done_again_by_the_next_one(
     ledger_space: Settings, instance: dg.DagsterInstance
 ) -> None:
-    vacuum = STEP.format(step="vacuum_postgres")
-    killed(ledger_space, vacuum, "wotr_pipeline.stores.postgres_upkeep:PostgresUpkeep.vacuum", 2)
+    killed(a_window_with, ledger_space, "vacuum_postgres", at=PostgresUpkeep.vacuum, call=2)
     assert mode_is_on(ledger_space)
     job = maintenance_job(ledger_space, VerifiedBackups(ledger_space))
     (sensor,) = maintenance_automation(ledger_space, job).sensors
@@ -239,8 +237,7 @@ def test_a_window_killed_after_its_smoke_test_sent_the_event_loses_and_doubles_n
     space: Settings, instance: dg.DagsterInstance
 ) -> None:
     without_gateway = space.model_copy(update={"api_keys": SecretStr("")})
-    smoke_test = STEP.format(step="smoke_test")
-    killed(without_gateway, smoke_test, "wotr_pipeline.stores.loading:Loader.load")
+    killed(a_window_with, without_gateway, "smoke_test", at=Loader.load)
     assert run(without_gateway, instance, "mode_on", "smoke_test", "mode_off") == ""
     warehouse = Warehouse(space)
     counts = warehouse.client.query(
