@@ -1,19 +1,14 @@
 """The backup of ClickHouse: the engine's own, full and incremental, restored and compared partition by partition."""
 
 import logging
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pyrage
 import pytest
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.clickhouse import FROZEN_PREFIX, ClickHouseTarget
 from wotr_pipeline.backups.engine_files import note_files
@@ -30,8 +25,7 @@ from wotr_pipeline.stores.ledger_locks import RunConnection
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
-from wotr_pipeline_tests.killed import killed
+from wotr_pipeline_tests.killed import killed, killed_once
 
 FILL = """
 INSERT INTO odd SELECT number + {first:UInt64}, repeat('ü', number % 50), if(number % 3 = 0, NULL, number),
@@ -281,17 +275,6 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
     assert [found.key for found in repository.objects.list("clickhouse/data/")] == keys
 
 
-SCRIPT = """
-import logging
-from wotr_pipeline.backups.clickhouse import ClickHouseTarget
-from wotr_pipeline.backups.taking import take_backup
-from wotr_pipeline.config import load_settings
-
-settings = load_settings()
-take_backup(settings, ClickHouseTarget(settings), "a run that is killed", logging.getLogger())
-"""
-
-
 def drill(settings: Settings) -> None:
     drill_newest(settings, ClickHouseTarget(settings), "a killed run", LOG)
 
@@ -327,22 +310,15 @@ def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and
 
 @pytest.mark.parametrize("moment", ["frozen", "clickhouse/data/", "clickhouse/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
-    filled: Settings, tmp_path: Path, moment: str
+    filled: Settings, moment: str
 ) -> None:
     repository = Repository(filled)
     repository.prepare()
-    command = [sys.executable, "-c", SCRIPT]
-    with subprocess.Popen(
-        command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as run:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.005), retry=retry_if_result(lambda x: not x)
-        )
-        if moment == "frozen":
-            waiting(lambda: run.poll() is not None or frozen(filled))
-        else:
-            waiting(lambda: run.poll() is not None or next(repository.objects.list(moment), None))
-        run.send_signal(signal.SIGKILL)
+
+    def reached() -> object:
+        return frozen(filled) if moment == "frozen" else next(repository.objects.list(moment), None)
+
+    killed_once(reached, take, filled)
     taken = take(filled)
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.CLICKHOUSE)

@@ -2,16 +2,11 @@
 
 import os
 import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyrage
 import pytest
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups import minio, object_index
 from wotr_pipeline.backups.differences import differences
@@ -27,7 +22,7 @@ from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.killed import killed_once
 
 RAW = "raw/date=2026-11-25/hour=0{}/events-0-{}-{}.parquet"
 
@@ -259,39 +254,19 @@ def test_without_a_signing_key_nothing_is_taken(backed_up: Settings) -> None:
     assert Repository(backed_up).backup_ids(Store.MINIO) == []
 
 
-TAKE = """
-import logging
-from wotr_pipeline.backups import minio
-from wotr_pipeline.backups.minio import MinioTarget
-from wotr_pipeline.backups.taking import take_backup
-from wotr_pipeline.config import load_settings
-minio.JOURNAL_ROWS = 5
-take_backup(load_settings(), MinioTarget(load_settings()), "a run that is killed", logging.getLogger())
-"""
-
-
-def killed_when(settings: Settings, script: str, cwd: Path, there: str) -> None:
-    """Run a script and kill -9 it as soon as the bucket of the backups holds something below ``there``."""
-    store = Repository(settings)
-    store.prepare()
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=environment_of(settings), cwd=cwd, stderr=subprocess.DEVNULL
-    ) as run:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
-        )
-        waiting(lambda: run.poll() is not None or next(store.objects.list(there), None))
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
+def take_with_a_short_journal(settings: Settings) -> None:
+    minio.JOURNAL_ROWS = 5
+    take(settings)
 
 
 @pytest.mark.parametrize("there", ["minio/contents/", "minio/unfinished/", "minio/data/", "minio/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_the_next_one_goes_on(
-    backed_up: Settings, tmp_path: Path, there: str
+    backed_up: Settings, there: str
 ) -> None:
     contents = fill(backed_up, count=60)
-    killed_when(backed_up, TAKE, tmp_path, there)
     repository = Repository(backed_up)
+    repository.prepare()
+    killed_once(lambda: next(repository.objects.list(there), None), take_with_a_short_journal, backed_up)
     for backup_id in repository.backup_ids(Store.MINIO):
         assert (
             differences(repository.manifest(Store.MINIO, backup_id).facts, take(backed_up).manifest.facts)

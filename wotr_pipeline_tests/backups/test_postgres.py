@@ -1,11 +1,10 @@
 """The backup of PostgreSQL: one moment of each database, restored and compared row by row."""
 
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyrage
@@ -31,7 +30,8 @@ from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
 from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.forked import FORKING, Forked
+from wotr_pipeline_tests.killed import killed_once
 
 ODD = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -223,50 +223,13 @@ def test_a_dump_that_fails_publishes_nothing_and_quotes_no_row(filled: Settings)
     assert Repository(filled).backup_ids(Store.POSTGRES) == []
 
 
-SCRIPT = """
-import logging, sys
-from wotr_pipeline.backups.manifest import Store
-from wotr_pipeline.backups.postgres import PostgresTarget
-from wotr_pipeline.backups.repository import Repository
-from wotr_pipeline.backups.taking import take_backup
-from wotr_pipeline.backups.target import Selection
-from wotr_pipeline.config import load_settings
-settings = load_settings()
-target = PostgresTarget(settings)
-if sys.argv[1] == "take":
-    take_backup(settings, target, "a run that is killed", logging.getLogger())
-elif sys.argv[1] == "read":
-    with target._tools.dump(settings.postgres_db, sys.argv[2]) as dump:
-        dump.read(10)
-        print("reading", flush=True)
-        sys.stdin.read()
-else:
-    import sqlalchemy as sa
-    def then_wait(connection, cursor, statement, *others):
-        if sys.argv[1] in statement:
-            print("there", flush=True)
-            sys.stdin.read()
-    sa.event.listen(sa.engine.Engine, "after_cursor_execute", then_wait)
-    manifest = Repository(settings).newest(Store.POSTGRES)
-    target.replace(Repository(settings), manifest, Selection(), logging.getLogger())
-"""
-
-
 @pytest.mark.parametrize("there", ["postgres/data/", "postgres/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for_long(
-    filled: Settings, tmp_path: Path, there: str
+    filled: Settings, there: str
 ) -> None:
     repository = Repository(filled)
     repository.prepare()
-    command = [sys.executable, "-c", SCRIPT, "take"]
-    with subprocess.Popen(
-        command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as run:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
-        )
-        waiting(lambda: run.poll() is not None or next(repository.objects.list(there), None))
-        run.send_signal(signal.SIGKILL)
+    killed_once(lambda: next(repository.objects.list(there), None), take, filled)
     taken = take(filled)
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.POSTGRES)
@@ -278,24 +241,37 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for
     assert not any(name.startswith("wotr-drill") for name in names(filled))
 
 
+def replace_and_wait(settings: Settings, telling: Connection, at: str) -> None:
+    """Replace what is live by the newest backup, and do not go on after the statement."""
+
+    def then_wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if at in statement:
+            telling.send("there")
+            threading.Event().wait()
+
+    sa.event.listen(sa.engine.Engine, "after_cursor_execute", then_wait)
+    repository, target = Repository(settings), PostgresTarget(settings)
+    target.replace(repository, repository.newest(Store.POSTGRES), Selection(), LOG)
+
+
+def read_and_wait(settings: Settings, telling: Connection, snapshot: str) -> None:
+    """Begin to read a dump, and do not go on."""
+    with PostgresTools(settings).dump(settings.postgres_db, snapshot) as dump:
+        dump.read(10)
+        telling.send("reading")
+        threading.Event().wait()
+
+
 @contextmanager
-def running_until_killed(settings: Settings, where: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The script, at the point where it says so; killed at the end of the block."""
-    command = [sys.executable, "-c", SCRIPT, *arguments]
-    with subprocess.Popen(
-        command,
-        env=environment_of(settings),
-        cwd=where,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as run:
-        try:
-            assert run.stdout is not None
-            assert run.stdout.readline().strip() in ("there", "reading")
-            yield run
-        finally:
-            run.kill()
+def running_until_killed(work: Callable[..., object], settings: Settings, *arguments: str) -> Iterator[None]:
+    """``work`` in a process, at the point where it says so; killed at the end of the block."""
+    reached, telling = FORKING.Pipe(duplex=False)
+    with Forked(work, settings, telling, *arguments):
+        telling.close()
+        assert reached.poll(60)
+        reached.recv()
+        yield
+    reached.close()
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -306,12 +282,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("at", ["CREATE DATABASE", "RENAME TO"])
 def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_it_left(
-    filled: Settings, tmp_path: Path, at: str
+    filled: Settings, at: str
 ) -> None:
     taken = take(filled)
     with opened(filled) as connection:
         connection.execute(sa.text("INSERT INTO empty VALUES ('later')"))
-    with running_until_killed(filled, tmp_path, at):
+    with running_until_killed(replace_and_wait, filled, at):
         pass
     server = PostgresServer(filled)
     beside = PostgresTarget(filled).beside("ledger")
@@ -328,13 +304,13 @@ def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_
     assert beside not in server.databases()
 
 
-def test_the_dump_of_a_run_that_is_killed_ends_with_it(filled: Settings, tmp_path: Path) -> None:
+def test_the_dump_of_a_run_that_is_killed_ends_with_it(filled: Settings) -> None:
     more = "CREATE TABLE more AS SELECT md5(n::text) AS text FROM generate_series(1, 50000) AS n"
     with opened(filled) as connection:
         connection.execute(sa.text(more))
     server = PostgresServer(filled)
     with server.snapshot(filled.postgres_db) as snapshot:
-        with running_until_killed(filled, tmp_path, "read", snapshot.name):
+        with running_until_killed(read_and_wait, filled, snapshot.name):
             assert server.connections(filled.postgres_db).count("wotr backup") == 2
         eventually(lambda: server.connections(filled.postgres_db).count("wotr backup") == 1)
 

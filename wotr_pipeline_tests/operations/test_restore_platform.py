@@ -6,21 +6,16 @@ events in it.
 
 import logging
 import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import kafka
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.manifest import Manifest, Store, Verification
 from wotr_pipeline.backups.postgres import PostgresTarget
@@ -31,6 +26,7 @@ from wotr_pipeline.cli import main
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.restore.guard import require_quiet
 from wotr_pipeline.operations.restore.platform import points
+from wotr_pipeline.operations.restore.platform import rebuild as rebuild_platform
 from wotr_pipeline.operations.restore.reconciliation import reconcile
 from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.engine_backups import EngineBackups
@@ -41,6 +37,7 @@ from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.conftest import environment_of, new_space
+from wotr_pipeline_tests.killed import killed_once
 from wotr_pipeline_tests.operations.recovery_place import (
     FIRST,
     SECOND,
@@ -81,10 +78,11 @@ class BackedUp:
 def backed_up(platform: Settings, servers: Platform) -> Iterator[BackedUp]:
     """The backup of ClickHouse is a week old, so to say; those of the others are of today."""
     with new_space(servers) as space, place_with_backups(space) as place:
-        place.produce(0, FIRST, *(event(f"early{n}") for n in range(25)), *BAD)
-        place.carry()
-        back_up(place, Store.CLICKHOUSE)
         carry_a_stream_with_repeats(place)
+        back_up(place, Store.CLICKHOUSE)
+        repeated = [event(name) for name in ("early1", "a7", "b7", "d2")]
+        place.produce(0, FIRST, *(event(f"early{n}") for n in range(20)), *repeated, *BAD)
+        place.carry()
         back_up(place, Store.POSTGRES, Store.MINIO)
         raw = frozenset(found.key for found in place.objects.list(RAW))
         yield BackedUp(place, place.picture(), raw)
@@ -141,6 +139,34 @@ def rebuild(settings: Settings) -> tuple[int, str]:
     return run(settings, "restore", "platform", "--confirm", f"replace everything of {settings.postgres_db}")
 
 
+def rebuild_everything(settings: Settings) -> None:
+    rebuild_platform(settings, None, "a restore that is killed", LOG)
+
+
+@pytest.mark.parametrize("moment", ["postgres", "minio", "clickhouse"])
+def test_a_restore_that_is_killed_is_finished_by_the_next(backed_up: BackedUp, moment: str) -> None:
+    place = backed_up.place
+    earlier = set(kept_databases(place.settings))
+    lose_everything(place)
+    server = PostgresServer(place.settings)
+
+    def reached() -> bool:
+        if moment == "postgres":
+            return PostgresTarget(place.settings).beside("ledger") in server.databases()
+        if moment == "minio":
+            with suppress(PermanentError):
+                return next(place.objects.list(RAW), None) is not None
+            return False
+        return bool(set(kept_databases(place.settings)) - earlier)
+
+    killed_once(reached, rebuild_everything, place.settings)
+    code, said = rebuild(place.settings)
+    assert code == 0, said
+    assert place.picture() == backed_up.picture
+    place.carry()
+    assert place.balanced() == []
+
+
 def test_from_nothing_the_same_platform_comes_back_and_goes_on_with_what_kafka_got_since(
     backed_up: BackedUp,
 ) -> None:
@@ -166,48 +192,6 @@ def test_from_nothing_the_same_platform_comes_back_and_goes_on_with_what_kafka_g
         assert set(operations.newest_verified_backups()) == {"minio", "postgres", "clickhouse"}
     place.carry()
     assert place.picture() == after
-    assert place.balanced() == []
-
-
-SCRIPT = """
-import logging
-from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.restore.platform import rebuild
-rebuild(load_settings(), None, "a restore that is killed", logging.getLogger())
-"""
-
-
-@pytest.mark.parametrize("moment", ["postgres", "minio", "clickhouse"])
-def test_a_restore_that_is_killed_is_finished_by_the_next(
-    backed_up: BackedUp, tmp_path: Path, moment: str
-) -> None:
-    place = backed_up.place
-    earlier = set(kept_databases(place.settings))
-    lose_everything(place)
-    server = PostgresServer(place.settings)
-
-    def reached() -> bool:
-        if moment == "postgres":
-            return PostgresTarget(place.settings).beside("ledger") in server.databases()
-        if moment == "minio":
-            with suppress(PermanentError):
-                return next(place.objects.list(RAW), None) is not None
-            return False
-        return bool(set(kept_databases(place.settings)) - earlier)
-
-    command = [sys.executable, "-c", SCRIPT]
-    with subprocess.Popen(
-        command, env=environment_of(place.settings), cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as killed:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
-        )
-        waiting(lambda: killed.poll() is not None or reached())
-        killed.send_signal(signal.SIGKILL)
-    code, said = rebuild(place.settings)
-    assert code == 0, said
-    assert place.picture() == backed_up.picture
-    place.carry()
     assert place.balanced() == []
 
 
