@@ -46,6 +46,8 @@ TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 OF_ONE_PLACE = (
     "wotr_pipeline_tests/gateway/",
+    "wotr_pipeline_tests/backups/test_minio.py",
+    "wotr_pipeline_tests/backups/test_postgres.py",
     "wotr_pipeline_tests/operations/test_restore_platform.py",
 )
 """Modules whose tests share something that takes long to make: a gateway, a place with backups."""
@@ -208,6 +210,13 @@ def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
 @pytest.fixture
 def ledger_space(platform: Settings) -> Iterator[Settings]:
     """Settings with a ledger database of their own, all else shared: ten times quicker than ``space``."""
+    with new_ledger_space(platform) as settings:
+        yield settings
+
+
+@contextlib.contextmanager
+def new_ledger_space(platform: Settings) -> Iterator[Settings]:
+    """What ``ledger_space`` is, for fixtures that keep it for longer than a test."""
     name = f"t{secrets.token_hex(5)}"
     _create_database(platform, name, template=MIGRATED)
     try:

@@ -3,33 +3,42 @@
 import logging
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from wotr_pipeline.backups.repository import backup_store
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.objects import ObjectStore
+from wotr_pipeline_tests.conftest import new_ledger_space
 
 LOG = logging.getLogger("wotr_pipeline.backups")
 
 
 @pytest.fixture
-def backed_up(ledger_space: Settings) -> Iterator[Settings]:
+def backed_up(platform: Settings) -> Iterator[Settings]:
     """A ledger, an empty bucket and an empty bucket of backups, all of their own."""
-    name = f"t{secrets.token_hex(5)}"
-    settings = ledger_space.model_copy(
-        update={
-            "minio_bucket": f"{name}-bucket",
-            "wotr_backup_bucket": f"{name}-backups",
-            "dagster_postgres_db": f"{ledger_space.postgres_db}_dagster",
-        }
-    )
-    ObjectStore(settings).ensure_bucket()
-    yield settings
-    for store in (ObjectStore(settings), backup_store(settings)):
-        with suppress(Exception):
-            store.remove_bucket()
+    with to_back_up(platform) as settings:
+        yield settings
+
+
+@contextmanager
+def to_back_up(platform: Settings) -> Iterator[Settings]:
+    """What ``backed_up`` is, for fixtures that keep it for longer than a test."""
+    with new_ledger_space(platform) as ledger_space:
+        name = f"t{secrets.token_hex(5)}"
+        settings = ledger_space.model_copy(
+            update={
+                "minio_bucket": f"{name}-bucket",
+                "wotr_backup_bucket": f"{name}-backups",
+                "dagster_postgres_db": f"{ledger_space.postgres_db}_dagster",
+            }
+        )
+        ObjectStore(settings).ensure_bucket()
+        yield settings
+        for store in (ObjectStore(settings), backup_store(settings)):
+            with suppress(Exception):
+                store.remove_bucket()
 
 
 def flip_a_byte(store: ObjectStore, key: str) -> None:

@@ -29,7 +29,7 @@ from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up
 from wotr_pipeline_tests.forked import FORKING, Forked
 from wotr_pipeline_tests.killed import killed_once
 
@@ -45,6 +45,8 @@ SELECT decode(md5(n::text), 'hex'), int8multirange(int8range(n, n + 5)), jsonb_b
     ARRAY['a', NULL, E'line\\nbreak'], 'wild', CASE n % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN 0.1 END
 FROM generate_series(1, 500) AS n;
 CREATE TABLE empty (nothing text);
+CREATE TABLE moods (mood mood PRIMARY KEY, at timestamptz DEFAULT now());
+INSERT INTO moods VALUES ('calm'), ('wild');
 CREATE TABLE unhashed (n integer, document json);
 INSERT INTO unhashed SELECT n, json_build_object('n', n) FROM generate_series(1, 10) AS n;
 """
@@ -61,18 +63,32 @@ def opened(settings: Settings, database: str = "") -> Iterator[sa.Connection]:
 
 
 @pytest.fixture
-def filled(backed_up: Settings) -> Iterator[Settings]:
+def filled(platform: Settings) -> Iterator[Settings]:
+    with odd_databases(platform) as settings:
+        yield settings
+
+
+@contextmanager
+def odd_databases(platform: Settings) -> Iterator[Settings]:
     """A ledger with odd data beside its tables, and a second database in Dagster's place."""
-    server = PostgresServer(backed_up)
-    server.create(backed_up.dagster_postgres_db)
-    with opened(backed_up) as connection:
-        connection.execute(sa.text(ODD))
-    with opened(backed_up, backed_up.dagster_postgres_db) as connection:
-        connection.execute(sa.text("CREATE TABLE runs AS SELECT generate_series(1, 100) AS id"))
-    yield backed_up
-    for name in server.databases():
-        if name.startswith(backed_up.postgres_db) and name != backed_up.postgres_db:
-            server.drop(name)
+    with to_back_up(platform) as backed_up:
+        server = PostgresServer(backed_up)
+        server.create(backed_up.dagster_postgres_db)
+        with opened(backed_up) as connection:
+            connection.execute(sa.text(ODD))
+        with opened(backed_up, backed_up.dagster_postgres_db) as connection:
+            connection.execute(sa.text("CREATE TABLE runs AS SELECT generate_series(1, 100) AS id"))
+        yield backed_up
+        for name in server.databases():
+            if name.startswith(backed_up.postgres_db) and name != backed_up.postgres_db:
+                server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def taken(platform: Settings) -> Iterator[tuple[Settings, Taken]]:
+    """The odd databases and a backup of them, for tests that change neither."""
+    with odd_databases(platform) as settings:
+        yield settings, take(settings)
 
 
 def take(settings: Settings) -> Taken:
@@ -84,7 +100,9 @@ def names(settings: Settings) -> set[str]:
     return {name for name in PostgresServer(settings).databases() if name.startswith(mine)}
 
 
-def test_both_databases_come_back_with_every_row_and_odd_value(filled: Settings) -> None:
+def test_both_databases_come_back_with_every_row_and_odd_value_and_without_a_password(
+    filled: Settings,
+) -> None:
     before = names(filled)
     taken = take(filled)
     assert taken.verification.problem == ""
@@ -94,14 +112,25 @@ def test_both_databases_come_back_with_every_row_and_odd_value(filled: Settings)
     assert rows["ledger.public.empty"] == 0
     assert rows["dagster.public.runs"] == 100
     assert names(filled) == before
+    repository = Repository(filled)
+    password = filled.postgres_password.get_secret_value().encode()
+    for file in taken.manifest.files:
+        assert all(password not in data and b"SCRAM" not in data for data in repository.read(file))
 
 
-def test_the_sums_see_a_changed_value_of_any_column(filled: Settings) -> None:
-    taken = take(filled)
-    target, place = PostgresTarget(filled), f"{filled.postgres_db}-scratch"
-    target.restore(Repository(filled), taken.manifest, place, Selection(), LOG)
-    before = list(target.facts(place, taken.manifest))
-    assert before == list(taken.manifest.facts)
+def test_the_sums_see_a_changed_value_of_any_column_and_a_sequence_that_is_behind(
+    taken: tuple[Settings, Taken],
+) -> None:
+    settings, backup = taken
+    manifest, target, place = backup.manifest, PostgresTarget(settings), f"{settings.postgres_db}-scratch"
+    target.restore(Repository(settings), manifest, place, Selection(), LOG)
+    assert list(target.facts(place, manifest)) == list(manifest.facts)
+    sequence = '"Odd names"."a table_id_seq"'
+    for value, whole in ((499, False), (500, True), (900, True)):
+        with opened(settings, f"{place}-ledger") as connection:
+            connection.execute(sa.text(f"SELECT setval('{sequence}', {value})"))
+        assert (differences(manifest.facts, target.facts(place, manifest)) == "") is whole, value
+    before = list(target.facts(place, manifest))
     for change in (
         "number = 0.1000001",
         "bytes = NULL",
@@ -110,9 +139,9 @@ def test_the_sums_see_a_changed_value_of_any_column(filled: Settings) -> None:
         "mood = 'calm'",
         '"100%\\:odd" = 1.0',
     ):
-        with opened(filled, f"{place}-ledger") as connection:
+        with opened(settings, f"{place}-ledger") as connection:
             connection.execute(sa.text(f'UPDATE "Odd names"."a table" SET {change} WHERE id = 4'))
-        after = list(target.facts(place, taken.manifest))
+        after = list(target.facts(place, manifest))
         assert after != before, change
         before = after
     target.discard(place)
@@ -165,44 +194,52 @@ def test_on_an_empty_server_both_databases_are_made(filled: Settings) -> None:
         assert connection.scalar(sa.text("SELECT count(*) FROM runs")) == 100
 
 
-def test_one_table_comes_back_alone_into_a_scratch_place_and_never_in_place(filled: Settings) -> None:
-    taken = take(filled)
-    target, repository = PostgresTarget(filled), Repository(filled)
-    place = f"{filled.postgres_db}-scratch"
-    done = target.restore(repository, taken.manifest, place, Selection(table="dagster.public.runs"), LOG)
-    assert [fact.name for fact in target.facts(place, taken.manifest)] == ["dagster.public.runs"]
+def test_one_table_comes_back_alone_into_a_scratch_place_and_never_in_place(
+    taken: tuple[Settings, Taken],
+) -> None:
+    settings, backup = taken
+    target, repository = PostgresTarget(settings), Repository(settings)
+    place = f"{settings.postgres_db}-scratch"
+    done = target.restore(repository, backup.manifest, place, Selection(table="dagster.public.runs"), LOG)
+    assert [fact.name for fact in target.facts(place, backup.manifest)] == ["dagster.public.runs"]
     assert done.items == 100
     target.discard(place)
     with pytest.raises(PermanentError, match="restored whole"):
-        target.replace(repository, taken.manifest, Selection(table="public.empty"), LOG)
+        target.replace(repository, backup.manifest, Selection(table="public.empty"), LOG)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "missing", "cut", "other identity"])
-def test_a_damaged_dump_is_found_by_the_drill(filled: Settings, damage: str) -> None:
-    identity = pyrage.x25519.Identity.generate()
-    sealed = filled
-    if damage == "other identity":
-        sealed = filled.model_copy(
-            update={
-                "wotr_backup_recipient": str(identity.to_public()),
-                "wotr_backup_identity": SecretStr(str(identity)),
-            }
-        )
-    taken = take(sealed)
-    assert taken.verification.problem == ""
-    store = Repository(sealed).objects
-    key = taken.manifest.file("ledger.dump").parts[0].key
+@pytest.mark.parametrize("damage", ["flipped", "missing", "cut"])
+def test_a_damaged_dump_is_found_by_the_drill(taken: tuple[Settings, Taken], damage: str) -> None:
+    settings, backup = taken
+    store = Repository(settings).objects
+    key = backup.manifest.file("ledger.dump").parts[0].key
+    whole = store.get(key)
     if damage == "flipped":
         flip_a_byte(store, key)
     elif damage == "missing":
         store.delete([key])
-    elif damage == "cut":
-        store.put(key, store.get(key)[:-1000])
     else:
-        other = SecretStr(str(pyrage.x25519.Identity.generate()))
-        sealed = sealed.model_copy(update={"wotr_backup_identity": other})
-    found = drill_newest(sealed, PostgresTarget(sealed), "a test", LOG).verification
+        store.put(key, whole[:-1000])
+    found = drill_newest(settings, PostgresTarget(settings), "a test", LOG).verification
+    store.put(key, whole)
     assert key in found.problem
+    assert not any(name.startswith("wotr-drill") for name in names(settings))
+
+
+def test_another_identity_opens_no_dump_and_that_is_found_by_the_drill(filled: Settings) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    sealed = filled.model_copy(
+        update={
+            "wotr_backup_recipient": str(identity.to_public()),
+            "wotr_backup_identity": SecretStr(str(identity)),
+        }
+    )
+    taken = take(sealed)
+    assert taken.verification.problem == ""
+    other = SecretStr(str(pyrage.x25519.Identity.generate()))
+    sealed = sealed.model_copy(update={"wotr_backup_identity": other})
+    found = drill_newest(sealed, PostgresTarget(sealed), "a test", LOG).verification
+    assert taken.manifest.file("ledger.dump").parts[0].key in found.problem
     assert not any(name.startswith("wotr-drill") for name in names(filled))
 
 
@@ -315,19 +352,6 @@ def test_the_dump_of_a_run_that_is_killed_ends_with_it(filled: Settings) -> None
         eventually(lambda: server.connections(filled.postgres_db).count("wotr backup") == 1)
 
 
-def test_sequences_go_on_after_the_restore_and_one_that_is_behind_is_found(filled: Settings) -> None:
-    taken = take(filled)
-    target, place = PostgresTarget(filled), f"{filled.postgres_db}-scratch"
-    target.restore(Repository(filled), taken.manifest, place, Selection(), LOG)
-    sequence = '"Odd names"."a table_id_seq"'
-    for value, whole in ((499, False), (500, True), (900, True)):
-        with opened(filled, f"{place}-ledger") as connection:
-            connection.execute(sa.text(f"SELECT setval('{sequence}', {value})"))
-        problem = differences(taken.manifest.facts, target.facts(place, taken.manifest))
-        assert (problem == "") is whole, value
-    target.discard(place)
-
-
 @pytest.fixture
 def as_superuser(backed_up: Settings, servers: Platform) -> Iterator[Settings]:
     """Settings of the server's superuser, for the usual role makes none. Roles are everybody's: these go again."""
@@ -378,17 +402,12 @@ def test_in_place_owners_and_grants_come_back_and_roles_that_are_missing_are_mad
 
 
 def test_one_table_comes_back_with_its_types_and_the_sentence_that_copies_its_rows_works(
-    filled: Settings,
+    taken: tuple[Settings, Taken],
 ) -> None:
-    with opened(filled) as connection:
-        connection.execute(
-            sa.text("CREATE TABLE moods (mood mood PRIMARY KEY, at timestamptz DEFAULT now())")
-        )
-        connection.execute(sa.text("INSERT INTO moods VALUES ('calm'), ('wild')"))
-    taken = take(filled)
+    filled, backup = taken
     target, repository, place = PostgresTarget(filled), Repository(filled), f"{filled.postgres_db}-scratch"
     wanted = Selection(table=f"{filled.postgres_db}.public.moods")
-    done = target.restore(repository, taken.manifest, place, wanted, LOG)
+    done = target.restore(repository, backup.manifest, place, wanted, LOG)
     assert done.items == 2
     with opened(filled) as connection:
         connection.execute(sa.text("DELETE FROM moods WHERE mood = 'calm'"))
@@ -400,7 +419,7 @@ def test_one_table_comes_back_with_its_types_and_the_sentence_that_copies_its_ro
         assert connection.scalar(sa.text("SELECT count(*) FROM moods")) == 2
     target.discard(place)
     with pytest.raises(PermanentError, match=r"has no table public\.nowhere"):
-        target.restore(repository, taken.manifest, place, Selection(table="public.nowhere"), LOG)
+        target.restore(repository, backup.manifest, place, Selection(table="public.nowhere"), LOG)
 
 
 def test_a_backup_is_refused_while_another_one_holds_the_lease(filled: Settings) -> None:
@@ -424,22 +443,14 @@ def test_a_table_that_stays_locked_fails_the_backup_and_nothing_is_published(
     assert Repository(filled).backup_ids(Store.POSTGRES) == []
 
 
-def test_a_manifest_signed_with_another_key_is_not_restored(filled: Settings) -> None:
-    take(filled)
-    other = filled.model_copy(update={"wotr_backup_signing_key": SecretStr("x" * 48)})
+def test_a_manifest_signed_with_another_key_is_not_restored(taken: tuple[Settings, Taken]) -> None:
+    settings, _ = taken
+    other = settings.model_copy(update={"wotr_backup_signing_key": SecretStr("x" * 48)})
     with pytest.raises(PermanentError, match=r"WOTR_BACKUP_SIGNING_KEY|no backup"):
         drill_newest(other, PostgresTarget(other), "a test", LOG)
 
 
-def test_programs_older_than_the_server_are_refused_with_what_to_install(filled: Settings) -> None:
+def test_programs_older_than_the_server_are_refused_with_what_to_install(platform: Settings) -> None:
     with pytest.raises(PermanentError, match="postgresql-client-18"):
-        PostgresTools(filled).check(99)
-    PostgresTools(filled).check(PostgresServer(filled).major())
-
-
-def test_no_password_is_in_the_bucket_of_the_backups(filled: Settings) -> None:
-    taken = take(filled)
-    repository = Repository(filled)
-    password = filled.postgres_password.get_secret_value().encode()
-    for file in taken.manifest.files:
-        assert all(password not in data and b"SCRAM" not in data for data in repository.read(file))
+        PostgresTools(platform).check(99)
+    PostgresTools(platform).check(PostgresServer(platform).major())
