@@ -51,6 +51,8 @@ OF_ONE_PLACE = (
     "wotr_pipeline_tests/operations/test_restore_platform.py",
 )
 """Modules whose tests share something that takes long to make: a gateway, a place with backups."""
+REPORTS = "wotr_pipeline_tests/operations/reports/"
+"""These modules share one place with events."""
 PROTOCOL = create_loader()
 """What S3 is, as the client reads it: once a process, not for every space."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
@@ -73,6 +75,8 @@ class SharedOnce(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(OF_THE_DEPLOYMENT):
             return "deployment"
+        if nodeid.startswith(REPORTS):
+            return REPORTS
         module = nodeid.split("::", 1)[0]
         return module if module.startswith(OF_ONE_PLACE) else nodeid
 
