@@ -29,7 +29,6 @@ import psycopg2
 import pytest
 from alembic.script import ScriptDirectory
 from botocore.config import Config
-from botocore.loaders import create_loader
 from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
@@ -42,6 +41,8 @@ from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.deployment import Deployment, deployment  # noqa: F401  (a fixture)
 
+AWS = botocore.session.Session()
+"""One for all clients: each reads the descriptions of all of S3 once."""
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 OF_ONE_PLACE = (
@@ -53,8 +54,6 @@ OF_ONE_PLACE = (
 """Modules whose tests share something that takes long to make: a gateway, a place with backups."""
 REPORTS = "wotr_pipeline_tests/operations/reports/"
 """These modules share one place with events."""
-PROTOCOL = create_loader()
-"""What S3 is, as the client reads it: once a process, not for every space."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
 
@@ -245,9 +244,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def object_client(settings: Settings) -> Any:
     """A plain S3 client, for tests that look at what the code under test left."""
-    session = botocore.session.Session()
-    session.register_component("data_loader", PROTOCOL)
-    return session.create_client(
+    return AWS.create_client(
         "s3",
         region_name="us-east-1",
         endpoint_url=settings.minio_endpoint,
