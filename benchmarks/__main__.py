@@ -1,4 +1,4 @@
-"""``make bench``: measures the performance promises and writes their table into docs/performance.md.
+"""``make bench``: measures the performance promises and writes their tables into docs/performance.md.
 
 Everything is pinned to nothing and both sides of a ratio are measured in the same run, alternately.
 
@@ -42,7 +42,10 @@ GROWTH = 10
 @click.option("--gigabytes", default=2.0, show_default=True, help="Of objects that are backed up.")
 @click.option("--rows", default=10_000_000, show_default=True, help="Of events that are backed up.")
 @click.option(
-    "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page is left alone."
+    "--only", type=click.Choice(PARTS), multiple=True, help="Measure these parts; the page keeps the others."
+)
+@click.option(
+    "--page/--no-page", default=True, help="Whether the tables are written into docs/performance.md."
 )
 @click.option(
     "--quick", is_flag=True, help="A smoke run of a minute or two: small sizes, the page is left alone."
@@ -58,16 +61,17 @@ def main(
     gigabytes: float,
     rows: int,
     only: tuple[str, ...],
+    page: bool,
     quick: bool,
 ) -> None:
-    """Measure, print the table, and write it into docs/performance.md."""
+    """Measure, print the table, and write what was measured into docs/performance.md."""
     if quick:
         events, small, pairs, letters, probes, seconds, minutes = 50_000, 20_000, 1, 2_000, 3, 5, 0.5
         gigabytes, rows = 0.2, 200_000
     machine = describe()
     print(machine, flush=True)
     parts = only or PARTS
-    found: list[Line] = []
+    found: dict[str, list[Line]] = {}
     started = time.perf_counter()
     with scratch_platform() as platform:
         if "path" in parts or "quality" in parts:
@@ -75,32 +79,33 @@ def main(
                 if "path" in parts:
                     pairs_measured = path.measure(platform, topic, Path(scratch), pairs)
                     _print_stages(pairs_measured[-1])
-                    found += path.lines(pairs_measured)
+                    found["path"] = path.lines(pairs_measured)
                 if "quality" in parts:
                     with place(platform, topic) as settings:
                         carry(settings, path.pids(platform))
-                        found += quality.lines(quality.measure(settings))
+                        found["quality"] = quality.lines(quality.measure(settings))
         if "recovery" in parts:
             with _topic(platform, "bench-recovery", events) as topic:
-                found += recovery.lines(recovery.measure(platform, topic, pairs))
+                found["recovery"] = recovery.lines(recovery.measure(platform, topic, pairs))
         if "dead-letters" in parts:
             with _topic(platform, "bench-letters", 0) as topic:
-                found += dead_letters.lines(dead_letters.measure(platform, topic, letters))
+                found["dead-letters"] = dead_letters.lines(dead_letters.measure(platform, topic, letters))
         if "scaling" in parts:
             with _topic(platform, "bench-small", small) as topic:
                 little = scaling.measure(platform, topic)
             with _topic(platform, "bench-large", small * GROWTH) as topic:
                 much = scaling.measure(platform, topic)
-            found += scaling.lines(little, much)
+            found["scaling"] = scaling.lines(little, much)
         if "latency" in parts:
-            found += latency.lines(latency.measure(platform, probes))
+            found["latency"] = latency.lines(latency.measure(platform, probes))
         if "gateway" in parts:
             with _topic(platform, "bench-gateway", 0) as topic:
-                found += gateway.lines(gateway.measure(platform, topic, seconds, minutes))
+                found["gateway"] = gateway.lines(gateway.measure(platform, topic, seconds, minutes))
         if "backups" in parts:
-            found += backups.lines(backups.measure(platform, gigabytes, rows, pairs))
-    print(f"\n{table(found)}\n\nTaken in {(time.perf_counter() - started) / 60:.1f} minutes.")
-    if not (quick or only):
+            found["backups"] = backups.lines(backups.measure(platform, gigabytes, rows, pairs))
+    lines = [line for part in found.values() for line in part]
+    print(f"\n{table(lines)}\n\nTaken in {(time.perf_counter() - started) / 60:.1f} minutes.")
+    if page and not quick:
         write_page(machine, found)
 
 

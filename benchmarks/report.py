@@ -1,15 +1,15 @@
-"""The table of docs/performance.md: written between two markers, the text around it stays.
+"""The tables of docs/performance.md: each part's is written between two markers, the text around it stays.
 
 Belongs here: how results are shown. Does not belong here: measuring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wotr_pipeline.config import PROJECT_ROOT
 
 PAGE = PROJECT_ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
+BEGIN, END = "<!-- {part}, written by make bench: begin -->", "<!-- {part}, written by make bench: end -->"
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,18 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join([text[0], rule, *text[1:]])
 
 
-def write_page(machine: str, lines: Sequence[Line]) -> None:
-    """Put the table into docs/performance.md. Raises ValueError if its markers are missing."""
-    before, found, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"{PAGE} has lost its markers: {BEGIN} … {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n{machine}\n\n{table(lines)}\n{END}{after}", encoding="utf-8")
+def write_page(machine: str, measured: Mapping[str, Sequence[Line]]) -> None:
+    """Put the tables of the parts that were measured into docs/performance.md; the others stay as they are.
+
+    Raises:
+        ValueError: the markers of a part are missing.
+    """
+    page = PAGE.read_text(encoding="utf-8")
+    for part, lines in measured.items():
+        begin, end = BEGIN.format(part=part), END.format(part=part)
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"{PAGE} has lost its markers: {begin} … {end}")
+        page = f"{before}{begin}\n{table(lines)}\n\n{machine}\n{end}{after}"
+    PAGE.write_text(page, encoding="utf-8")
