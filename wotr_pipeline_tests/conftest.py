@@ -122,30 +122,37 @@ def temporary_data_directory() -> Iterator[Path]:
 def _throw_away(path: Path) -> None:
     """Remove a data directory. Its servers are killed: nobody will read what stopping them would write."""
     mark = Platform(path).directory.secrets["supervision_mark"]
-    for attempt in range(3):
-        processes = [process for process in psutil.process_iter() if _marked(process, mark)]
-        # Supervisord goes first, for it would start the others again. It is the one without a name.
-        for process in sorted(processes, key=_supervised_name):
-            # PostgreSQL would leave shared memory behind, if it could not end itself.
-            ends_itself = attempt == 0 and _supervised_name(process) == "postgres"
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGQUIT if ends_itself else signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=10)
+    supervisors = [one for one in psutil.process_iter() if str(path / "supervisord.conf") in _command(one)]
+    # They would start the others again.
+    for process in supervisors:
+        process.kill()
+    psutil.wait_procs(supervisors, timeout=30)
+    servers = [one for one in psutil.process_iter() if _environment(one).get(MARK) == mark]
+    for process in servers:
+        # PostgreSQL would leave shared memory behind, if it could not end itself.
+        ends_itself = _environment(process).get("SUPERVISOR_PROCESS_NAME") == "postgres"
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT if ends_itself else signal.SIGKILL)
+    _, alive = psutil.wait_procs(servers, timeout=30)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=30)
     shutil.rmtree(path)
 
 
-def _marked(process: psutil.Process, mark: str) -> bool:
+def _command(process: psutil.Process) -> list[str]:
     try:
-        return process.environ().get(MARK) == mark
-    except (psutil.Error, OSError):
-        return False
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
-def _supervised_name(process: psutil.Process) -> str:
+def _environment(process: psutil.Process) -> dict[str, str]:
     try:
-        return process.environ().get("SUPERVISOR_PROCESS_NAME", "")
+        return process.environ()
     except (psutil.Error, OSError):
-        return ""
+        return {}
 
 
 def _sweep_directories_of_killed_sessions() -> None:
