@@ -23,6 +23,7 @@ PLATFORM = [
 ]
 
 SERVING_THE_PLATFORM = [
+    "aiobotocore>=3.10,<4",
     "aiohttp>=3.14,<4",
     "alembic>=1.20,<2",
     "asyncpg>=0.32,<0.33",

@@ -18,6 +18,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from wotr_pipeline.config import Settings, load_settings
 from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, STORES, Platform
+from wotr_pipeline.servers.supervision import MARK
 from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_database import alembic_config
 from wotr_pipeline.stores.warehouse import Warehouse
@@ -44,7 +46,15 @@ AWS = botocore.session.Session()
 """One for all clients: each reads the descriptions of all of S3 once."""
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
-WITH_A_GATEWAY = "wotr_pipeline_tests/gateway/"
+OF_ONE_PLACE = (
+    "wotr_pipeline_tests/gateway/",
+    "wotr_pipeline_tests/backups/test_minio.py",
+    "wotr_pipeline_tests/backups/test_postgres.py",
+    "wotr_pipeline_tests/operations/test_restore_platform.py",
+)
+"""Modules whose tests share something that takes long to make: a gateway, a place with backups."""
+REPORTS = "wotr_pipeline_tests/operations/reports/"
+"""These modules share one place with events."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
 
@@ -58,15 +68,17 @@ def pytest_configure(config: pytest.Config) -> None:
 class SharedOnce(LoadScopeScheduling):
     """Hands tests out one by one, but those that share something dear to one process, and these first.
 
-    The whole deployment takes a minute to start, the gateway of a module some seconds. Larger groups go out before
+    The whole deployment takes a minute to start, what a module shares some seconds. Larger groups go out before
     smaller ones, so that at the end there are only single tests left and no process waits for the other.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(OF_THE_DEPLOYMENT):
             return "deployment"
+        if nodeid.startswith(REPORTS):
+            return REPORTS
         module = nodeid.split("::", 1)[0]
-        return module if module.startswith(WITH_A_GATEWAY) else nodeid
+        return module if module.startswith(OF_ONE_PLACE) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedOnce:
@@ -103,21 +115,55 @@ def servers() -> Iterator[Platform]:
 
 @contextlib.contextmanager
 def temporary_data_directory() -> Iterator[Path]:
-    """A data directory that is stopped and removed at the end, whatever happens."""
+    """A data directory whose servers are ended and that is removed at the end, whatever happens."""
     path = Path(tempfile.mkdtemp(prefix=f"{TEST_DIRECTORIES}{os.getpid()}-"))
     try:
         yield path
     finally:
-        Platform(path).down()
-        shutil.rmtree(path)
+        _throw_away(path)
+
+
+def _throw_away(path: Path) -> None:
+    """Remove a data directory. Its servers are killed: nobody will read what stopping them would write."""
+    mark = Platform(path).directory.secrets["supervision_mark"]
+    supervisors = [one for one in psutil.process_iter() if str(path / "supervisord.conf") in _command(one)]
+    # They would start the others again.
+    for process in supervisors:
+        process.kill()
+    psutil.wait_procs(supervisors, timeout=30)
+    servers = [one for one in psutil.process_iter() if _environment(one).get(MARK) == mark]
+    for process in servers:
+        # PostgreSQL would leave shared memory behind, if it could not end itself.
+        ends_itself = _environment(process).get("SUPERVISOR_PROCESS_NAME") == "postgres"
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT if ends_itself else signal.SIGKILL)
+    _, alive = psutil.wait_procs(servers, timeout=30)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=30)
+    shutil.rmtree(path)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
 
 
 def _sweep_directories_of_killed_sessions() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{TEST_DIRECTORIES}*"):
         owner = int(path.name.removeprefix(TEST_DIRECTORIES).split("-")[0])
         if not psutil.pid_exists(owner) and path.stat().st_uid == os.geteuid():
-            Platform(path).down()
-            shutil.rmtree(path)
+            _throw_away(path)
 
 
 def settings_of(platform: Platform, **changed: str) -> Settings:
@@ -178,6 +224,13 @@ def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
 @pytest.fixture
 def ledger_space(platform: Settings) -> Iterator[Settings]:
     """Settings with a ledger database of their own, all else shared: ten times quicker than ``space``."""
+    with new_ledger_space(platform) as settings:
+        yield settings
+
+
+@contextlib.contextmanager
+def new_ledger_space(platform: Settings) -> Iterator[Settings]:
+    """What ``ledger_space`` is, for fixtures that keep it for longer than a test."""
     name = f"t{secrets.token_hex(5)}"
     _create_database(platform, name, template=MIGRATED)
     try:

@@ -1,14 +1,17 @@
-"""A process that is killed, as ``kill -9`` does, at the very call that a test names.
+"""A process that is killed, as ``kill -9`` does, at the very call or as soon as something is to be seen.
 
 Belongs here: running it. Does not belong here: what must hold afterwards.
 """
 
+import operator
 import os
 import pkgutil
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Literal
+
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline_tests.forked import FORKING, Forked
@@ -37,6 +40,20 @@ def killed(
     assert code == -signal.SIGKILL, f"It was not killed {where}, but ended with {code}. {complaint[-2000:]}"
     assert reached.poll(), f"It was killed, but not {where}."
     reached.close()
+
+
+def killed_once(
+    seen: Callable[[], object], work: Callable[..., object], settings: Settings, *arguments: Any
+) -> None:
+    """Run ``work(settings, *arguments)`` in a process and kill it as soon as ``seen`` is true."""
+    with Forked(work, settings, *arguments) as running:
+        waiting = Retrying(
+            stop=stop_after_delay(60), wait=wait_fixed(0.005), retry=retry_if_result(operator.not_)
+        )
+        waiting(lambda: running.process.exitcode is not None or seen())
+        running.process.kill()
+        code, complaint = running.ended()
+    assert code == -signal.SIGKILL, f"It was not killed, but ended with {code}. {complaint[-2000:]}"
 
 
 def _doomed(

@@ -1,19 +1,14 @@
 """The backup of ClickHouse: the engine's own, full and incremental, restored and compared partition by partition."""
 
 import logging
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pyrage
 import pytest
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.clickhouse import FROZEN_PREFIX, ClickHouseTarget
 from wotr_pipeline.backups.engine_files import note_files
@@ -26,13 +21,11 @@ from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.engine_backups import EngineBackups
 from wotr_pipeline.stores.errors import PermanentError, TransientError
 from wotr_pipeline.stores.leases import lease
-from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_locks import RunConnection
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of, settings_of, temporary_data_directory
-from wotr_pipeline_tests.killed import killed
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, wait_until_free
+from wotr_pipeline_tests.killed import killed, killed_once
 
 FILL = """
 INSERT INTO odd SELECT number + {first:UInt64}, repeat('ü', number % 50), if(number % 3 = 0, NULL, number),
@@ -276,21 +269,11 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
         assert told in drill_newest(other, ClickHouseTarget(other), "a test", LOG).verification.problem
     # A drill that is killed while the engine reads leaves files in plain: not for longer than the next run begins.
     killed(drill, sealed, at=EngineBackups.restore)
+    wait_until_free(sealed, Store.CLICKHOUSE)
     assert any(not found.key.endswith(".age") for found in repository.objects.list("clickhouse/data/"))
     with lease(sealed, lease_name(Store.CLICKHOUSE), "a test"):
         ClickHouseTarget(sealed).prepare(repository)
     assert [found.key for found in repository.objects.list("clickhouse/data/")] == keys
-
-
-SCRIPT = """
-import logging
-from wotr_pipeline.backups.clickhouse import ClickHouseTarget
-from wotr_pipeline.backups.taking import take_backup
-from wotr_pipeline.config import load_settings
-
-settings = load_settings()
-take_backup(settings, ClickHouseTarget(settings), "a run that is killed", logging.getLogger())
-"""
 
 
 def drill(settings: Settings) -> None:
@@ -328,22 +311,16 @@ def test_a_restore_that_is_killed_between_two_tables_is_finished_by_the_next_and
 
 @pytest.mark.parametrize("moment", ["frozen", "clickhouse/data/", "clickhouse/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
-    filled: Settings, tmp_path: Path, moment: str
+    filled: Settings, moment: str
 ) -> None:
     repository = Repository(filled)
     repository.prepare()
-    command = [sys.executable, "-c", SCRIPT]
-    with subprocess.Popen(
-        command, env=environment_of(filled), cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as run:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.005), retry=retry_if_result(lambda x: not x)
-        )
-        if moment == "frozen":
-            waiting(lambda: run.poll() is not None or frozen(filled))
-        else:
-            waiting(lambda: run.poll() is not None or next(repository.objects.list(moment), None))
-        run.send_signal(signal.SIGKILL)
+
+    def reached() -> object:
+        return frozen(filled) if moment == "frozen" else next(repository.objects.list(moment), None)
+
+    killed_once(reached, take, filled)
+    wait_until_free(filled, Store.CLICKHOUSE)
     taken = take(filled)
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.CLICKHOUSE)
@@ -354,33 +331,23 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
 
 
 def test_an_engine_that_is_killed_while_it_writes_fails_the_run_and_the_next_one_is_whole(
-    monkeypatch: pytest.MonkeyPatch,
+    filled: Settings, servers: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with temporary_data_directory() as path:
-        platform = Platform(path)
-        platform.up(("postgres", "objects", "clickhouse"))
-        settings = settings_of(platform)
-        migrate_ledger(settings)
-        with closing(Warehouse(settings)) as warehouse:
-            warehouse.migrate()
-            warehouse.client.command(
-                "CREATE TABLE odd (id UInt64, text String) ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id"
-            )
-            warehouse.client.command("INSERT INTO odd SELECT number, toString(number) FROM numbers(200000)")
+    with closing(Warehouse(filled)) as warehouse:
+        fill(warehouse, 100_000, "2026-12-01", 197_000)
+    real = EngineBackups._wait
 
-        real = EngineBackups._wait
+    def killed_meanwhile(self: EngineBackups, identity: str, verb: str, log: logging.Logger) -> None:
+        servers.kill("clickhouse")
+        real(self, identity, verb, log)
 
-        def killed_meanwhile(self: EngineBackups, identity: str, verb: str, log: logging.Logger) -> None:
-            platform.kill("clickhouse")
-            real(self, identity, verb, log)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(EngineBackups, "_wait", killed_meanwhile)
-            with pytest.raises(TransientError):
-                take(settings)
-        assert Repository(settings).backup_ids(Store.CLICKHOUSE) == []
-        platform.wait_ready("clickhouse")
-        taken = take(settings)
-        assert taken.verification.problem == ""
-        assert taken.manifest.items == 200_000
-        assert frozen(settings) == scratch(settings) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(EngineBackups, "_wait", killed_meanwhile)
+        with pytest.raises(TransientError):
+            take(filled)
+    assert Repository(filled).backup_ids(Store.CLICKHOUSE) == []
+    servers.wait_ready("clickhouse")
+    taken = take(filled)
+    assert taken.verification.problem == ""
+    assert taken.manifest.items == 200_000
+    assert frozen(filled) == scratch(filled) == []

@@ -2,16 +2,11 @@
 
 import os
 import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyrage
 import pytest
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups import minio, object_index
 from wotr_pipeline.backups.differences import differences
@@ -26,8 +21,8 @@ from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up, wait_until_free
+from wotr_pipeline_tests.killed import killed_once
 
 RAW = "raw/date=2026-11-25/hour=0{}/events-0-{}-{}.parquet"
 
@@ -64,22 +59,28 @@ def restored(settings: Settings, taken: Taken, **selected: str) -> dict[str, byt
         target.discard(place)
 
 
+@pytest.fixture(scope="module")
+def filled(platform: Settings) -> Iterator[tuple[Settings, dict[str, bytes], Taken]]:
+    """A bucket, what is in it, and a backup of it, for tests that change neither."""
+    with to_back_up(platform) as settings:
+        contents = fill(settings)
+        yield settings, contents, take(settings)
+
+
 def test_a_backup_comes_back_byte_for_byte_with_its_metadata_and_counts_from_then_on(
-    backed_up: Settings,
+    filled: tuple[Settings, dict[str, bytes], Taken],
 ) -> None:
-    contents = fill(backed_up)
-    taken = take(backed_up)
+    settings, contents, taken = filled
     assert taken.verification.problem == ""
     assert taken.verification.items == len(contents)
-    assert restored(backed_up, taken) == contents
-    log = OperationsLog(backed_up)
+    assert restored(settings, taken) == contents
+    log = OperationsLog(settings)
     newest = log.newest_verified_backups()["minio"]
     log.close()
     assert newest.location == taken.location
     assert newest.restore_seconds == taken.verification.restore_seconds
-    assert [
-        name for name in ObjectStore(backed_up).bucket_names() if taken.manifest.backup_id.lower() in name
-    ] == []
+    names = ObjectStore(settings).bucket_names()
+    assert [name for name in names if taken.manifest.backup_id.lower() in name] == []
 
 
 def test_only_what_is_new_is_copied_and_old_backups_keep_what_was_deleted_since(backed_up: Settings) -> None:
@@ -133,10 +134,9 @@ def test_an_object_that_changes_or_goes_while_it_is_copied_is_copied_as_it_was_a
     assert restored(backed_up, taken) == expected
 
 
-def test_one_prefix_comes_back_alone(backed_up: Settings) -> None:
-    contents = fill(backed_up)
-    taken = take(backed_up)
-    found = restored(backed_up, taken, prefix="curated/")
+def test_one_prefix_comes_back_alone(filled: tuple[Settings, dict[str, bytes], Taken]) -> None:
+    settings, contents, taken = filled
+    found = restored(settings, taken, prefix="curated/")
     assert found == {key: data for key, data in contents.items() if key.startswith("curated/")}
 
 
@@ -181,29 +181,30 @@ def test_encrypted_the_bucket_holds_nothing_in_plain_and_only_the_identity_opens
         assert told in found.verification.problem
 
 
-@pytest.mark.parametrize("damage", ["flipped", "missing", "cut"])
 def test_a_damaged_content_is_found_by_the_drill_and_the_next_backup_is_whole_again(
-    backed_up: Settings, damage: str
+    backed_up: Settings,
 ) -> None:
     contents = fill(backed_up)
     taken = take(backed_up)
-    store = backup_store(backed_up)
-    key = next(found.key for found in store.list("minio/contents/") if found.size)
-    if damage == "flipped":
-        flip_a_byte(store, key)
-    elif damage == "missing":
-        store.delete([key])
-    else:
-        store.put(key, store.get(key)[:-1])
-    found = drill_newest(backed_up, MinioTarget(backed_up), "a test", LOG)
-    assert key in found.verification.problem
-    log = OperationsLog(backed_up)
-    assert "minio" not in log.newest_verified_backups()
+    store, log = backup_store(backed_up), OperationsLog(backed_up)
+    for damage in ("flipped", "missing", "cut"):
+        key = next(found.key for found in store.list("minio/contents/") if found.size)
+        if damage == "flipped":
+            flip_a_byte(store, key)
+        elif damage == "missing":
+            store.delete([key])
+        else:
+            store.put(key, store.get(key)[:-1])
+        found = drill_newest(backed_up, MinioTarget(backed_up), "a test", LOG)
+        assert key in found.verification.problem, damage
+        newest = log.newest_verified_backups().get("minio")
+        assert newest is None or newest.location != taken.location, damage
+        again = take(backed_up)
+        assert again.verification.problem == "", damage
+        assert again.manifest.backup_id != taken.manifest.backup_id
+        assert again.verification.items == len(contents), damage
+        taken = again
     log.close()
-    again = take(backed_up)
-    assert again.verification.problem == ""
-    assert again.manifest.backup_id != taken.manifest.backup_id
-    assert again.verification.items == len(contents)
 
 
 def test_a_daily_drill_restores_what_changed_and_finds_missing_contents_of_the_rest(
@@ -222,17 +223,20 @@ def test_a_daily_drill_restores_what_changed_and_finds_missing_contents_of_the_r
     assert old in found.problem
 
 
-def test_a_manifest_that_was_changed_or_signed_with_another_key_is_no_backup(backed_up: Settings) -> None:
-    fill(backed_up)
-    taken = take(backed_up)
-    other = backed_up.model_copy(
+def test_a_manifest_that_was_changed_or_signed_with_another_key_is_no_backup(
+    filled: tuple[Settings, dict[str, bytes], Taken],
+) -> None:
+    settings, _, taken = filled
+    other = settings.model_copy(
         update={"wotr_backup_signing_key": SecretStr("another key of 32 characters....")}
     )
     with pytest.raises(PermanentError, match="no backup of minio"):
         Repository(other).newest(Store.MINIO)
-    repository = Repository(backed_up)
-    flip_a_byte(repository.objects, f"minio/manifests/{taken.manifest.backup_id}.json")
+    repository, key = Repository(settings), f"minio/manifests/{taken.manifest.backup_id}.json"
+    whole = repository.objects.get(key)
+    flip_a_byte(repository.objects, key)
     _, problems = repository.manifests(Store.MINIO)
+    repository.objects.put(key, whole)
     assert len(problems) == 1
     assert taken.manifest.backup_id in problems[0]
 
@@ -259,39 +263,20 @@ def test_without_a_signing_key_nothing_is_taken(backed_up: Settings) -> None:
     assert Repository(backed_up).backup_ids(Store.MINIO) == []
 
 
-TAKE = """
-import logging
-from wotr_pipeline.backups import minio
-from wotr_pipeline.backups.minio import MinioTarget
-from wotr_pipeline.backups.taking import take_backup
-from wotr_pipeline.config import load_settings
-minio.JOURNAL_ROWS = 5
-take_backup(load_settings(), MinioTarget(load_settings()), "a run that is killed", logging.getLogger())
-"""
-
-
-def killed_when(settings: Settings, script: str, cwd: Path, there: str) -> None:
-    """Run a script and kill -9 it as soon as the bucket of the backups holds something below ``there``."""
-    store = Repository(settings)
-    store.prepare()
-    with subprocess.Popen(
-        [sys.executable, "-c", script], env=environment_of(settings), cwd=cwd, stderr=subprocess.DEVNULL
-    ) as run:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
-        )
-        waiting(lambda: run.poll() is not None or next(store.objects.list(there), None))
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
+def take_with_a_short_journal(settings: Settings) -> None:
+    minio.JOURNAL_ROWS = 5
+    take(settings)
 
 
 @pytest.mark.parametrize("there", ["minio/contents/", "minio/unfinished/", "minio/data/", "minio/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_the_next_one_goes_on(
-    backed_up: Settings, tmp_path: Path, there: str
+    backed_up: Settings, there: str
 ) -> None:
-    contents = fill(backed_up, count=60)
-    killed_when(backed_up, TAKE, tmp_path, there)
+    contents = fill(backed_up, count=20)
     repository = Repository(backed_up)
+    repository.prepare()
+    killed_once(lambda: next(repository.objects.list(there), None), take_with_a_short_journal, backed_up)
+    wait_until_free(backed_up, Store.MINIO)
     for backup_id in repository.backup_ids(Store.MINIO):
         assert (
             differences(repository.manifest(Store.MINIO, backup_id).facts, take(backed_up).manifest.facts)

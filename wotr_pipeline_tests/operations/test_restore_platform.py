@@ -1,30 +1,34 @@
-"""A restored platform is the platform it was: the same rows, once each, and what Kafka got since."""
+"""A restored platform is the platform it was: the same rows, once each, and what Kafka got since.
+
+The tests of restores share one place (``backed_up``): each of them leaves it as its backups have it, or with later
+events in it.
+"""
 
 import logging
-import signal
-import subprocess
-import sys
+import secrets
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 
 import kafka
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from wotr_pipeline.backups.manifest import Store
+from wotr_pipeline.backups.manifest import Manifest, Store, Verification
 from wotr_pipeline.backups.postgres import PostgresTarget
-from wotr_pipeline.backups.repository import Repository, backup_store
+from wotr_pipeline.backups.repository import Repository, backup_store, new_id
 from wotr_pipeline.backups.taking import take_backup
 from wotr_pipeline.backups.targets import target_of
 from wotr_pipeline.cli import main
 from wotr_pipeline.config import Settings
 from wotr_pipeline.operations.restore.guard import require_quiet
 from wotr_pipeline.operations.restore.platform import points
+from wotr_pipeline.operations.restore.platform import rebuild as rebuild_platform
 from wotr_pipeline.operations.restore.reconciliation import reconcile
+from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline.stores.engine_backups import EngineBackups
 from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.ledger_database import LockClass, connect
@@ -32,7 +36,9 @@ from wotr_pipeline.stores.object_keys import RAW
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline_tests import topics
-from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.backups.conftest import wait_until_free
+from wotr_pipeline_tests.conftest import environment_of, new_space
+from wotr_pipeline_tests.killed import killed_once
 from wotr_pipeline_tests.operations.recovery_place import (
     FIRST,
     SECOND,
@@ -48,10 +54,39 @@ LOG = logging.getLogger("tests")
 
 @pytest.fixture
 def place(space: Settings) -> Iterator[Place]:
+    with place_with_backups(space) as place:
+        yield place
+
+
+@contextmanager
+def place_with_backups(space: Settings) -> Iterator[Place]:
     settings = space.model_copy(update={"dagster_postgres_db": f"{space.postgres_db}_dagster"})
     with place_of(settings) as place:
         yield place
     clean(settings)
+
+
+@dataclass(frozen=True)
+class BackedUp:
+    """A place whose stores are backed up, as it was then."""
+
+    place: Place
+    picture: dict[str, list[tuple[Any, ...]]]
+    raw: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def backed_up(platform: Settings, servers: Platform) -> Iterator[BackedUp]:
+    """The backup of ClickHouse is a week old, so to say; those of the others are of today."""
+    with new_space(servers) as space, place_with_backups(space) as place:
+        carry_a_stream_with_repeats(place)
+        back_up(place, Store.CLICKHOUSE)
+        repeated = [event(name) for name in ("early1", "a7", "b7", "d2")]
+        place.produce(0, FIRST, *(event(f"early{n}") for n in range(20)), *repeated, *BAD)
+        place.carry()
+        back_up(place, Store.POSTGRES, Store.MINIO)
+        raw = frozenset(found.key for found in place.objects.list(RAW))
+        yield BackedUp(place, place.picture(), raw)
 
 
 def clean(settings: Settings) -> None:
@@ -82,6 +117,20 @@ def lose_everything(place: Place) -> None:
     place.objects.remove_bucket()
 
 
+@contextmanager
+def maintenance(place: Place) -> Iterator[None]:
+    with closing(OperationsLog(place.settings)) as operations:
+        operations.turn_maintenance(True, "a test", "a restore")
+        yield
+        operations.turn_maintenance(False, "a test", "done")
+
+
+def kept_databases(settings: Settings) -> list[str]:
+    """Those of ClickHouse whose tables a restore has replaced."""
+    with closing(EngineBackups(settings)) as engine:
+        return engine.databases(f"{settings.clickhouse_db}_before_")
+
+
 def run(settings: Settings, *arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(main, arguments, env=environment_of(settings))
     return done.exit_code, done.output
@@ -91,52 +140,14 @@ def rebuild(settings: Settings) -> tuple[int, str]:
     return run(settings, "restore", "platform", "--confirm", f"replace everything of {settings.postgres_db}")
 
 
-def test_from_nothing_the_same_platform_comes_back_and_goes_on_with_what_kafka_got_since(
-    place: Place,
-) -> None:
-    settings = place.settings
-    place.produce(0, FIRST, *(event(f"early{n}") for n in range(25)), *BAD)
-    place.carry()
-    back_up(place, Store.CLICKHOUSE)
-    # The backup of ClickHouse is a week old, those of the others are of today.
-    carry_a_stream_with_repeats(place)
-    back_up(place, Store.POSTGRES, Store.MINIO)
-    before = place.picture()
-    place.produce(1, THIRD + timedelta(minutes=30), *(event(f"late{n}") for n in range(30)), event("a3"))
-    place.carry()
-    after = place.picture()
-    lose_everything(place)
-
-    code, said = run(settings, "restore", "platform")
-    assert code == 0
-    assert "Nothing was restored" in said
-    assert settings.postgres_db not in PostgresServer(settings).databases()
-    code, said = rebuild(settings)
-    assert code == 0, said
-    assert place.picture() == before
-    with closing(OperationsLog(settings)) as operations:
-        mode = operations.maintenance()
-        assert mode is not None
-        assert not mode.enabled
-        assert set(operations.newest_verified_backups()) == {"minio", "postgres", "clickhouse"}
-    place.carry()
-    assert place.picture() == after
-    assert place.balanced() == []
-
-
-SCRIPT = """
-import logging
-from wotr_pipeline.config import load_settings
-from wotr_pipeline.operations.restore.platform import rebuild
-rebuild(load_settings(), None, "a restore that is killed", logging.getLogger())
-"""
+def rebuild_everything(settings: Settings) -> None:
+    rebuild_platform(settings, None, "a restore that is killed", LOG)
 
 
 @pytest.mark.parametrize("moment", ["postgres", "minio", "clickhouse"])
-def test_a_restore_that_is_killed_is_finished_by_the_next(place: Place, tmp_path: Path, moment: str) -> None:
-    carry_a_stream_with_repeats(place)
-    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
-    before = place.picture()
+def test_a_restore_that_is_killed_is_finished_by_the_next(backed_up: BackedUp, moment: str) -> None:
+    place = backed_up.place
+    earlier = set(kept_databases(place.settings))
     lose_everything(place)
     server = PostgresServer(place.settings)
 
@@ -147,40 +158,58 @@ def test_a_restore_that_is_killed_is_finished_by_the_next(place: Place, tmp_path
             with suppress(PermanentError):
                 return next(place.objects.list(RAW), None) is not None
             return False
-        with closing(EngineBackups(place.settings)) as engine:
-            return bool(engine.databases(f"{place.settings.clickhouse_db}_before_"))
+        return bool(set(kept_databases(place.settings)) - earlier)
 
-    command = [sys.executable, "-c", SCRIPT]
-    with subprocess.Popen(
-        command, env=environment_of(place.settings), cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as killed:
-        waiting = Retrying(
-            stop=stop_after_delay(60), wait=wait_fixed(0.01), retry=retry_if_result(lambda x: not x)
-        )
-        waiting(lambda: killed.poll() is not None or reached())
-        killed.send_signal(signal.SIGKILL)
+    killed_once(reached, rebuild_everything, place.settings)
+    wait_until_free(place.settings, *Store)
     code, said = rebuild(place.settings)
     assert code == 0, said
-    assert place.picture() == before
+    assert place.picture() == backed_up.picture
+    place.carry()
+    assert place.balanced() == []
+
+
+def test_from_nothing_the_same_platform_comes_back_and_goes_on_with_what_kafka_got_since(
+    backed_up: BackedUp,
+) -> None:
+    place, settings = backed_up.place, backed_up.place.settings
+    place.produce(1, THIRD + timedelta(minutes=30), *(event(f"late{n}") for n in range(30)), event("a3"))
+    place.carry()
+    after = place.picture()
+    found = points(settings, None)
+    assert found[Store.CLICKHOUSE].taken_at < found[Store.POSTGRES].taken_at < found[Store.MINIO].taken_at
+    lose_everything(place)
+
+    code, said = run(settings, "restore", "platform")
+    assert code == 0
+    assert "Nothing was restored" in said
+    assert settings.postgres_db not in PostgresServer(settings).databases()
+    code, said = rebuild(settings)
+    assert code == 0, said
+    assert place.picture() == backed_up.picture
+    with closing(OperationsLog(settings)) as operations:
+        mode = operations.maintenance()
+        assert mode is not None
+        assert not mode.enabled
+        assert set(operations.newest_verified_backups()) == {"minio", "postgres", "clickhouse"}
+    place.carry()
+    assert place.picture() == after
     assert place.balanced() == []
 
 
 def test_raw_objects_that_are_newer_than_the_backup_are_written_again_from_kafka_byte_for_byte(
-    place: Place,
+    backed_up: BackedUp,
 ) -> None:
-    place.produce(0, FIRST, *(event(f"a{n}") for n in range(30)))
-    place.carry()
-    back_up(place, Store.MINIO)
-    place.produce(0, SECOND, *(event(f"b{n}") for n in range(30)), *BAD)
+    place = backed_up.place
+    place.produce(0, SECOND, *(event(f"newer{n}") for n in range(30)), *BAD)
     place.carry()
     objects = {found.key: place.objects.get(found.key) for found in place.objects.list(RAW)}
     place.objects.remove_bucket()
-    with closing(OperationsLog(place.settings)) as operations:
-        operations.turn_maintenance(True, "a test", "the bucket is gone")
-    words = f"replace {place.settings.minio_bucket}"
-    code, said = run(place.settings, "restore", "run", "minio", "--in-place", "--confirm", words)
+    with maintenance(place):
+        words = f"replace {place.settings.minio_bucket}"
+        code, said = run(place.settings, "restore", "run", "minio", "--in-place", "--confirm", words)
     assert code == 0, said
-    assert len(list(place.objects.list(RAW))) < len(objects)
+    assert 0 < len(list(place.objects.list(RAW))) < len(objects)
     dry = reconcile(place.settings, "a test", LOG)
     assert (dry.landed_again, dry.lost) == (len(objects) - len(list(place.objects.list(RAW))), ())
     done = reconcile(place.settings, "a test", LOG, apply=True)
@@ -224,10 +253,11 @@ def test_if_kafka_was_lost_too_everything_is_there_and_the_new_topic_needs_anoth
     topics.drop_topic(renamed)
 
 
-def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_writes(place: Place) -> None:
-    carry_a_stream_with_repeats(place)
-    back_up(place, Store.MINIO)
-    settings = place.settings
+def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_writes(
+    backed_up: BackedUp,
+) -> None:
+    settings = backed_up.place.settings
+    before = backed_up.place.picture()
     words = f"replace {settings.minio_bucket}"
     for confirm in ("", "yes", "replace something else"):
         code, said = run(settings, "restore", "run", "minio", "--in-place", "--confirm", confirm)
@@ -236,8 +266,7 @@ def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_w
     code, said = run(settings, "restore", "run", "minio", "--in-place", "--confirm", words)
     assert code == 1
     assert "wotr maintenance on" in said
-    with closing(OperationsLog(settings)) as operations:
-        operations.turn_maintenance(True, "a test", "restore")
+    with maintenance(backed_up.place):
         engine = connect(settings, "wotr run 4711", dedicated=True)
         with engine.connect() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_lock(LockClass.BATCH, 1)))
@@ -245,29 +274,47 @@ def test_in_place_is_refused_without_the_words_under_ingestion_and_while_a_run_w
                 require_quiet(settings)
         engine.dispose()
         require_quiet(settings)
+    assert backed_up.place.picture() == before
 
 
 def test_the_points_are_chosen_so_that_no_store_remembers_more_than_the_one_it_was_made_from(
-    place: Place,
+    platform: Settings,
 ) -> None:
-    back_up(place, Store.POSTGRES, Store.MINIO, Store.CLICKHOUSE, Store.POSTGRES)
-    repository = Repository(place.settings)
-    found = points(place.settings, None)
-    first = repository.backup_ids(Store.POSTGRES)[0]
-    assert {store: manifest.backup_id for store, manifest in found.items()} == {
-        Store.POSTGRES: first,
-        Store.MINIO: repository.backup_ids(Store.MINIO)[0],
-    }
-    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
-    found = points(place.settings, None)
-    assert found[Store.CLICKHOUSE].taken_at < found[Store.POSTGRES].taken_at < found[Store.MINIO].taken_at
-    with pytest.raises(PermanentError, match="no verified backup of minio of 2026-01-01"):
-        points(place.settings, datetime(2026, 1, 1, tzinfo=UTC))
+    settings = platform.model_copy(update={"wotr_backup_bucket": f"t{secrets.token_hex(5)}-backups"})
+    repository, begun = Repository(settings), datetime(2026, 11, 25, tzinfo=UTC)
+    repository.prepare()
+
+    def verified(hour: int, store: Store) -> str:
+        moment = begun + timedelta(hours=hour)
+        backup_id = new_id(store, moment)
+        repository.publish(Manifest(backup_id, store, moment, moment, "a source", 0, None, "", (), ()))
+        repository.confirm(store, Verification(backup_id, moment, 1.0, 0, 0, ""))
+        return backup_id
+
+    def chosen() -> dict[Store, str]:
+        return {store: manifest.backup_id for store, manifest in points(settings, None).items()}
+
+    try:
+        first = verified(1, Store.POSTGRES)
+        minio = verified(2, Store.MINIO)
+        verified(3, Store.CLICKHOUSE)
+        verified(4, Store.POSTGRES)
+        # ClickHouse's only one is younger than what the others can go back to.
+        assert chosen() == {Store.POSTGRES: first, Store.MINIO: minio}
+        newest = {
+            store: verified(5 + hour, store)
+            for hour, store in enumerate((Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO))
+        }
+        assert chosen() == newest
+        assert list(chosen()) == [Store.POSTGRES, Store.MINIO, Store.CLICKHOUSE]
+        with pytest.raises(PermanentError, match="no verified backup of minio of 2026-01-01"):
+            points(settings, datetime(2026, 1, 1, tzinfo=UTC))
+    finally:
+        repository.objects.remove_bucket()
 
 
-def test_plans_and_lists_say_what_there_is_and_change_nothing(place: Place) -> None:
-    carry_a_stream_with_repeats(place)
-    back_up(place, Store.CLICKHOUSE, Store.POSTGRES, Store.MINIO)
+def test_plans_and_lists_say_what_there_is_and_change_nothing(backed_up: BackedUp) -> None:
+    place = backed_up.place
     settings, before = place.settings, place.picture()
     code, said = run(settings, "restore", "list")
     assert code == 0
@@ -286,7 +333,7 @@ def test_plans_and_lists_say_what_there_is_and_change_nothing(place: Place) -> N
     )
     assert code == 0, said
     scratch = place.objects.in_bucket(f"{settings.minio_bucket}-x")
-    assert {found.key for found in scratch.list("")} == {found.key for found in place.objects.list("raw/")}
+    assert {found.key for found in scratch.list("")} == backed_up.raw
     scratch.remove_bucket()
     code, said = run(settings, "restore", "drill", "postgres")
     assert code == 0, said

@@ -4,6 +4,7 @@ Belongs here: starting and ending them. Does not belong here: what is asserted a
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -13,15 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import psutil
 import pytest
 import redis
+from dagster._cli import create_dagster_cli
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.config import PROJECT_ROOT, Settings
 from wotr_pipeline.definitions import INGEST_JOB
 from wotr_pipeline_tests.conftest import environment_of
+from wotr_pipeline_tests.forked import Forked
 
 WORKERS_CONFIG = PROJECT_ROOT / "deploy" / "celery" / "celery.yaml"
 PROGRAMS = Path(sys.executable).parent
@@ -33,6 +37,7 @@ Found = TypeVar("Found")
 class CeleryPlace:
     """What every process of the test is given."""
 
+    settings: Settings
     home: Path
     environment: dict[str, str]
 
@@ -64,26 +69,41 @@ class CeleryPlace:
             started.wait()
             log.close()
 
-    def start_run(self, partition: str) -> subprocess.Popen[bytes]:
-        """Launch ``ingest_hour`` as Dagster's run processes do; it ends when the run does."""
-        config = self.home / "run.yaml"
-        config.write_text("ops: {ingest: {config: {reprocess: false}}}\n")
-        command = [
-            PROGRAMS / "dagster",
-            "job",
-            "execute",
-            "-m",
-            "wotr_pipeline.definitions",
-            "-j",
-            INGEST_JOB,
-        ]
-        return subprocess.Popen(
-            [*command, "-c", config, "--tags", f'{{"dagster/partition": "{partition}"}}'],
-            env=self.environment,
-            cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    @contextlib.contextmanager
+    def run(self, partition: str) -> Iterator["Run"]:
+        """Launch ``ingest_hour`` as Dagster's run processes do; it ends when the run does, or the block."""
+        log = self.home / f"run-{uuid4()}.log"
+        with Forked(execute_job, self.settings, self.environment, self.home, log, partition) as process:
+            yield Run(process, log)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's process."""
+
+    process: Forked
+    log: Path
+
+    def ended(self) -> tuple[int | None, str]:
+        """Wait for its end: its exit code, and what it said."""
+        code, complaint = self.process.ended()
+        return code, self.log.read_text() + complaint
+
+
+def execute_job(
+    settings: Settings, environment: dict[str, str], home: Path, log: Path, partition: str
+) -> None:
+    """``dagster job execute`` in a process that has imported it already."""
+    del settings
+    os.environ.update(environment)
+    os.chdir(home)
+    with log.open("wb") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    config = home / "run.yaml"
+    config.write_text("ops: {ingest: {config: {reprocess: false}}}\n")
+    arguments = ["job", "execute", "-m", "wotr_pipeline.definitions", "-j", INGEST_JOB, "-c", str(config)]
+    create_dagster_cli()([*arguments, "--tags", f'{{"dagster/partition": "{partition}"}}'])
 
 
 @contextlib.contextmanager
@@ -115,7 +135,7 @@ def celery_place(settings: Settings, home: Path) -> Iterator[CeleryPlace]:
             "DAGSTER_POSTGRES_DB": settings.dagster_postgres_db,
             "PATH": f"{PROGRAMS}:/usr/bin:/bin",
         }
-        yield CeleryPlace(home, environment)
+        yield CeleryPlace(settings, home, environment)
     finally:
         server.kill()
         server.wait()

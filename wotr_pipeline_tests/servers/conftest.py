@@ -10,6 +10,6 @@ from wotr_pipeline_tests.conftest import temporary_data_directory
 
 @pytest.fixture
 def own_platform() -> Iterator[Platform]:
-    """Nothing started yet; stopped and removed at the end."""
+    """Nothing started yet; ended and removed at the end."""
     with temporary_data_directory() as path:
         yield Platform(path)

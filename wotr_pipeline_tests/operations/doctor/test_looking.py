@@ -16,7 +16,7 @@ import dagster as dg
 import jsonschema
 import pytest
 import sqlalchemy as sa
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from dagster._daemon.types import DaemonHeartbeat
 
 from wotr_pipeline.cli import main
@@ -59,13 +59,13 @@ def _wotr(settings: Settings, data_dir: Path, *arguments: str) -> "subprocess.Co
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def _told(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(done.stdout)
+def _told(said: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(said)
     jsonschema.validate(told, SCHEMA)
     return told
 
 
-def _shows_no_secret(done: "subprocess.CompletedProcess[str]", *secrets: str) -> None:
+def _shows_no_secret(done: "subprocess.CompletedProcess[str] | Result", *secrets: str) -> None:
     shown = done.stdout + done.stderr
     assert "Traceback" not in shown
     assert [secret for secret in secrets if secret in shown] == []
@@ -95,7 +95,7 @@ def test_with_every_server_silent_it_says_so_in_time_and_in_plain_words(
 ) -> None:
     with _hanging() as port:
         done = _wotr(_all_at(platform, port), tmp_path / "nothing", "--json")
-    told = _told(done)
+    told = _told(done.stdout)
     assert done.returncode == 1, done.stderr
     assert {one["state"] for one in told["services"]} == {"down"}
     assert told["bottleneck"] == "postgres_down"
@@ -250,8 +250,9 @@ def test_a_stopped_store_is_found(own_platform: Platform) -> None:
 def test_a_service_is_shown_from_near_with_its_log_its_resources_and_no_secret(
     servers: Platform, platform: Settings
 ) -> None:
-    done = _wotr(platform, servers.directory.path, "--only", "objects", "--json")
-    told = _told(done)["service"]
+    arguments = ["--data-dir", str(servers.directory.path), "doctor", "--only", "objects", "--json"]
+    done = CliRunner().invoke(main, arguments, env=environment_of(platform))
+    told = _told(done.stdout)["service"]
     (server,) = told["servers"]
     assert (told["name"], server["pid"]) == ("minio", servers.pid("objects"))
     assert server["memory_bytes"] > 1_000_000
