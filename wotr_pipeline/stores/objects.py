@@ -32,8 +32,8 @@ ATTEMPTS = 3
 PAGE_KEYS = 1000
 """What S3 allows for one page of a listing and for one request to delete."""
 
-# It reads the descriptions of all of S3, which takes a new one a fifth of a second of a processor, and knows no
-# credentials: those are a client's. Only s3fs' own thread makes clients of it.
+# One for all: to read the description of S3 takes each new one a fifth of a second of a processor. It knows no
+# credentials, those are a client's; and only s3fs' own thread makes clients of it.
 _SESSION = AioSession()
 _ACCESS = ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "BUCKET")
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
