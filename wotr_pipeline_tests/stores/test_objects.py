@@ -17,21 +17,14 @@ from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline_tests.conftest import object_client
 
 
-@pytest.fixture(scope="module")
-def bucket(platform: Settings) -> Iterator[Settings]:
-    """One for all: the first object of a new bucket takes the server more than a second."""
-    settings = platform.model_copy(update={"minio_bucket": f"t{secrets.token_hex(5)}-bucket"})
-    ObjectStore(settings).ensure_bucket()
-    yield settings
-    object_client(settings).delete_bucket(Bucket=settings.minio_bucket)
-
-
 @pytest.fixture
-def settings(bucket: Settings) -> Iterator[Settings]:
-    """The bucket is empty."""
-    yield bucket
-    store = ObjectStore(bucket)
+def settings(platform: Settings) -> Iterator[Settings]:
+    settings = platform.model_copy(update={"minio_bucket": f"t{secrets.token_hex(5)}-bucket"})
+    store = ObjectStore(settings)
+    store.ensure_bucket()
+    yield settings
     store.delete([found.key for found in store.list("")])
+    object_client(settings).delete_bucket(Bucket=settings.minio_bucket)
 
 
 @pytest.fixture
