@@ -24,12 +24,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import psutil
 import psycopg2
 import pytest
 from alembic.script import ScriptDirectory
-from botocore.config import Config
 from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
@@ -38,12 +36,11 @@ from wotr_pipeline.servers.lifecycle import CODE_SERVER, DAGSTER, GATEWAY, STORE
 from wotr_pipeline.servers.supervision import MARK
 from wotr_pipeline.stores.ledger import migrate as migrate_ledger
 from wotr_pipeline.stores.ledger_database import alembic_config
+from wotr_pipeline.stores.s3_clients import small_client
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests import topics
 from wotr_pipeline_tests.deployment import Deployment, delivered, deployment  # noqa: F401  (fixtures)
 
-AWS = botocore.session.Session()
-"""One for all clients: each reads the descriptions of all of S3 once."""
 TEST_DIRECTORIES = "wotr-test-"
 OF_THE_DEPLOYMENT = ("wotr_pipeline_tests/browser/", "wotr_pipeline_tests/integration/test_deployment.py")
 OF_ONE_PLACE = (
@@ -255,14 +252,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def object_client(settings: Settings) -> Any:
     """A plain S3 client, for tests that look at what the code under test left."""
-    return AWS.create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=settings.minio_endpoint,
-        aws_access_key_id=settings.minio_access_key,
-        aws_secret_access_key=settings.minio_secret_key.get_secret_value(),
-        config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2}),
-    )
+    secret = settings.minio_secret_key.get_secret_value()
+    return small_client(settings.minio_endpoint, settings.minio_access_key, secret, 5, 30)
 
 
 def _create_database(settings: Settings, name: str, template: str = "template1") -> None:

@@ -115,6 +115,9 @@ def _producer(bootstrap: str) -> Producer:
         {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
+            # One record of the size that topics take, and no batch of several that would be larger.
+            "message.max.bytes": 1_048_588,
+            "batch.size": 512 * 1024,
             "topic.metadata.refresh.fast.interval.ms": 10,
             "reconnect.backoff.max.ms": 200,
             "log_level": 0,

@@ -13,19 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import create_loader
 
 from wotr_pipeline.servers.data_directory import DataDirectory
 from wotr_pipeline.servers.server import NotReadyError, Server, ServerError
+from wotr_pipeline.stores.s3_clients import small_client
 
 VOLUME_MEGABYTES = 256
 VOLUMES = 4000
 """A bucket takes at least one volume; the bound of the sum is the disk, not this number."""
-_PROTOCOL = create_loader()
-"""The driver's description of S3: read once, not for every question whether the store is ready."""
 
 
 def object_store(directory: DataDirectory) -> Server:
@@ -92,17 +88,8 @@ def _prepare(home: Path) -> None:
 
 
 def _client(environment: dict[str, str]) -> Any:
-    once = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
-    session = botocore.session.Session()
-    session.register_component("data_loader", _PROTOCOL)
-    return session.create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=environment["MINIO_ENDPOINT"],
-        aws_access_key_id=environment["MINIO_ACCESS_KEY"],
-        aws_secret_access_key=environment["MINIO_SECRET_KEY"],
-        config=once,
-    )
+    keys = environment["MINIO_ACCESS_KEY"], environment["MINIO_SECRET_KEY"]
+    return small_client(environment["MINIO_ENDPOINT"], *keys, connect_seconds=2, read_seconds=3)
 
 
 def _ask(call: Callable[[], Any]) -> None:

@@ -10,16 +10,15 @@ Texts name no address, no user and no password: /health tells them to anyone.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import botocore.session
 import psycopg2
 import urllib3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from confluent_kafka import Consumer, KafkaException
 
 from ..config import Settings
 from ..sql import statement
 from .errors import PermanentError, TransientError
+from .s3_clients import small_client
 
 PROBE_SECONDS = 2
 
@@ -82,18 +81,12 @@ class _MinioProbe:
     def __call__(self) -> None:
         settings = self._settings
         if self._client is None:
-            self._client = botocore.session.Session().create_client(
-                "s3",
-                region_name="us-east-1",
-                endpoint_url=settings.minio_endpoint,
-                aws_access_key_id=settings.minio_access_key,
-                aws_secret_access_key=settings.minio_secret_key.get_secret_value(),
-                config=Config(
-                    connect_timeout=PROBE_SECONDS,
-                    read_timeout=PROBE_SECONDS,
-                    retries={"total_max_attempts": 1},
-                    s3={"addressing_style": "path"},
-                ),
+            self._client = small_client(
+                settings.minio_endpoint,
+                settings.minio_access_key,
+                settings.minio_secret_key.get_secret_value(),
+                PROBE_SECONDS,
+                PROBE_SECONDS,
             )
         try:
             self._client.head_bucket(Bucket=settings.minio_bucket)

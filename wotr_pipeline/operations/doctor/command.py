@@ -6,7 +6,8 @@ Belongs here: the order of that, and what a service's name means. Does not belon
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -26,17 +27,28 @@ def examine(data_dir: Path, only: str | None, json_wanted: bool, tell: Callable[
         SettingsError: the settings cannot be used, or there is no service of that name.
     """
     service = service_named(only)[0] if only else ""
-    logging.getLogger("wotr_pipeline").setLevel(logging.CRITICAL)  # what is away is told once, below
     file = data_dir / ENVIRONMENT_FILE
     if file.exists():
         # dagster.yaml reads its variables itself.
         left = dotenv_values(file, interpolate=False).items()
         os.environ.update({name: value or "" for name, value in left if name not in os.environ})
     settings = load_settings(wotr_data_dir=data_dir)
-    diagnosis = diagnose(look(settings, data_dir), settings, service)
-    closer = details(settings, data_dir, only) if only else None
+    with _quiet():  # what is away is told once, below
+        diagnosis = diagnose(look(settings, data_dir), settings, service)
+        closer = details(settings, data_dir, only) if only else None
     if json_wanted:
         tell(json.dumps(as_json(diagnosis, settings, closer)))
     else:
         tell("\n".join(lines(diagnosis, settings, closer)))
     return diagnosis.verdict.exit_code
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    log = logging.getLogger("wotr_pipeline")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
