@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg2
 import sqlalchemy as sa
 
 from ..config import Settings
@@ -19,6 +20,9 @@ from .ledger_database import LockClass, connect, translated
 
 LEASE_DATABASE = "postgres"
 
+# PostgreSQL takes a moment to notice that the process of a connection was killed: whoever starts again at once shall
+# not be refused for that.
+_PATIENCE = sa.text("SET LOCAL lock_timeout = '2s'")
 _HOLDER = sa.text("""
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND classid::bigint = :class AND objid::bigint = :number
@@ -70,10 +74,10 @@ def lease(settings: Settings, name: str, holder: str) -> Iterator[Lease]:
         with translated(f"take the lease '{name}'"):
             connection = engine.connect()
         try:
-            with translated(f"take the lease '{name}'"), connection.begin():
-                taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(LockClass.LEASE, number)))
-                if not taken:
-                    who = _holder(connection, number) or "a process that has just ended"
+            with translated(f"take the lease '{name}'"):
+                if not _taken(connection, number):
+                    with connection.begin():
+                        who = _holder(connection, number) or "a process that has just ended"
                     raise LeaseTakenError(
                         f"'{name}' is under way already, by {who}. Wait for it to end, or end it, then start again."
                     )
@@ -94,6 +98,18 @@ def holder_of(settings: Settings, name: str) -> str | None:
             return _holder(connection, _number(f"{settings.postgres_db}/{name}"))
     finally:
         engine.dispose()
+
+
+def _taken(connection: sa.Connection, number: int) -> bool:
+    try:
+        with connection.begin():
+            connection.execute(_PATIENCE)
+            connection.execute(sa.select(sa.func.pg_advisory_lock(LockClass.LEASE, number)))
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, psycopg2.errors.LockNotAvailable):
+            return False
+        raise
+    return True
 
 
 def _holder(connection: sa.Connection, number: int) -> str | None:

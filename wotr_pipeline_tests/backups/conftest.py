@@ -1,4 +1,4 @@
-"""What tests of backups share: a bucket of backups of their own, ways to damage it, and the end of a lease."""
+"""What tests of backups share: a bucket of backups of their own, and ways to damage it."""
 
 import logging
 import secrets
@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from wotr_pipeline.backups.manifest import Store
 from wotr_pipeline.backups.repository import backup_store
-from wotr_pipeline.backups.taking import lease_name
 from wotr_pipeline.config import Settings
-from wotr_pipeline.stores.leases import holder_of
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline_tests.conftest import new_ledger_space
 
@@ -43,17 +39,6 @@ def to_back_up(platform: Settings) -> Iterator[Settings]:
         for store in (ObjectStore(settings), backup_store(settings)):
             with suppress(Exception):
                 store.remove_bucket()
-
-
-def wait_until_free(settings: Settings, *stores: Store) -> None:
-    """Wait for the end of a killed process's leases: PostgreSQL has to see first that its connection is closed."""
-    waiting = Retrying(
-        stop=stop_after_delay(30),
-        wait=wait_fixed(0.02),
-        retry=retry_if_result(lambda holder: holder is not None),
-    )
-    for store in stores:
-        waiting(holder_of, settings, lease_name(store))
 
 
 def flip_a_byte(store: ObjectStore, key: str) -> None:

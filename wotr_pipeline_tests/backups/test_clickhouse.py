@@ -24,7 +24,7 @@ from wotr_pipeline.stores.leases import lease
 from wotr_pipeline.stores.ledger_locks import RunConnection
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, wait_until_free
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
 from wotr_pipeline_tests.killed import killed, killed_once
 
 FILL = """
@@ -269,7 +269,6 @@ def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: 
         assert told in drill_newest(other, ClickHouseTarget(other), "a test", LOG).verification.problem
     # A drill that is killed while the engine reads leaves files in plain: not for longer than the next run begins.
     killed(drill, sealed, at=EngineBackups.restore)
-    wait_until_free(sealed, Store.CLICKHOUSE)
     assert any(not found.key.endswith(".age") for found in repository.objects.list("clickhouse/data/"))
     with lease(sealed, lease_name(Store.CLICKHOUSE), "a test"):
         ClickHouseTarget(sealed).prepare(repository)
@@ -320,7 +319,6 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_nothing_for_long(
         return frozen(filled) if moment == "frozen" else next(repository.objects.list(moment), None)
 
     killed_once(reached, take, filled)
-    wait_until_free(filled, Store.CLICKHOUSE)
     taken = take(filled)
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.CLICKHOUSE)

@@ -21,7 +21,7 @@ from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up, wait_until_free
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up
 from wotr_pipeline_tests.killed import killed_once
 
 RAW = "raw/date=2026-11-25/hour=0{}/events-0-{}-{}.parquet"
@@ -276,7 +276,6 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_the_next_one_goes_on(
     repository = Repository(backed_up)
     repository.prepare()
     killed_once(lambda: next(repository.objects.list(there), None), take_with_a_short_journal, backed_up)
-    wait_until_free(backed_up, Store.MINIO)
     for backup_id in repository.backup_ids(Store.MINIO):
         assert (
             differences(repository.manifest(Store.MINIO, backup_id).facts, take(backed_up).manifest.facts)

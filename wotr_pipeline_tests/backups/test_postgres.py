@@ -29,7 +29,7 @@ from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up, wait_until_free
+from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up
 from wotr_pipeline_tests.forked import FORKING, Forked
 from wotr_pipeline_tests.killed import killed_once
 
@@ -267,7 +267,6 @@ def test_a_run_that_is_killed_leaves_no_false_backup_and_no_scratch_database_for
     repository = Repository(filled)
     repository.prepare()
     killed_once(lambda: next(repository.objects.list(there), None), take, filled)
-    wait_until_free(filled, Store.POSTGRES)
     taken = take(filled)
     assert taken.verification.problem == ""
     ids = repository.backup_ids(Store.POSTGRES)

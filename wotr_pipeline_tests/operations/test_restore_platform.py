@@ -36,7 +36,6 @@ from wotr_pipeline.stores.object_keys import RAW
 from wotr_pipeline.stores.operations_log import OperationsLog
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline_tests import topics
-from wotr_pipeline_tests.backups.conftest import wait_until_free
 from wotr_pipeline_tests.conftest import environment_of, new_space
 from wotr_pipeline_tests.killed import killed_once
 from wotr_pipeline_tests.operations.recovery_place import (
@@ -161,7 +160,6 @@ def test_a_restore_that_is_killed_is_finished_by_the_next(backed_up: BackedUp, m
         return bool(set(kept_databases(place.settings)) - earlier)
 
     killed_once(reached, rebuild_everything, place.settings)
-    wait_until_free(place.settings, *Store)
     code, said = rebuild(place.settings)
     assert code == 0, said
     assert place.picture() == backed_up.picture
