@@ -50,11 +50,16 @@ def catch_up(settings: Settings) -> list[Outcome]:
         return list(hour_run(settings, ledger, expectations.gate, "here").catch_up(HOUR))
 
 
-def run_hour(settings: Settings, *, reprocess: bool = False, loaded: Connection | None = None) -> None:
-    """One run over HOUR that ends with its first error, for a process of its own; tells ``loaded`` of each batch."""
+def run_hour(
+    settings: Settings, hour: datetime, *, reprocess: bool = False, loaded: Connection | None = None
+) -> None:
+    """One run that ends with its first error, for a process of its own; tells ``loaded`` of each batch.
+
+    ``hour``: such a process may have imported this module in another one, and have another HOUR.
+    """
     with Ledger(settings) as ledger:
         run = hour_run(settings, ledger, run_id=f"run-{os.getpid()}")
-        for outcome in run.reprocess(HOUR) if reprocess else run.catch_up(HOUR):
+        for outcome in run.reprocess(hour) if reprocess else run.catch_up(hour):
             if outcome.error is not None:
                 raise outcome.error
             if loaded is not None:

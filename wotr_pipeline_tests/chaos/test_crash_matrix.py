@@ -4,6 +4,7 @@ The promise: whatever was killed, every produced event is accounted for exactly 
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -14,6 +15,7 @@ from wotr_pipeline.stores.loading import Loader, Replacement
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
 from wotr_pipeline_tests.chaos.scenario import (
+    HOUR,
     assert_accounted_exactly_once,
     catch_up,
     produce,
@@ -56,8 +58,8 @@ def named(boundary_or_moment: object) -> str:
     return getattr(boundary_or_moment, "__qualname__", str(boundary_or_moment))
 
 
-def reprocess_hour(settings: Settings) -> None:
-    run_hour(settings, reprocess=True)
+def reprocess_hour(settings: Settings, hour: datetime) -> None:
+    run_hour(settings, hour, reprocess=True)
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_run_killed_at_any_boundary_leaves_every_event_to_be_loaded_once(
     small_batches: Settings, boundary: Callable[..., object], moment: Moment
 ) -> None:
     produce(small_batches)
-    killed(run_hour, small_batches, at=boundary, moment=moment, call=2)
+    killed(run_hour, small_batches, HOUR, at=boundary, moment=moment, call=2)
     recover(small_batches)
     assert_accounted_exactly_once(small_batches)
 
@@ -88,7 +90,7 @@ def test_a_reprocess_killed_at_any_boundary_leaves_old_or_new_rows_and_never_bot
     produce(small_batches)
     assert [outcome.error for outcome in catch_up(small_batches) if outcome.error] == []
     before = rows(small_batches)
-    killed(reprocess_hour, small_batches, at=boundary, moment=moment)
+    killed(reprocess_hour, small_batches, HOUR, at=boundary, moment=moment)
     assert rows(small_batches) == before
     recover(small_batches)
     assert_accounted_exactly_once(small_batches)
@@ -96,7 +98,7 @@ def test_a_reprocess_killed_at_any_boundary_leaves_old_or_new_rows_and_never_bot
 
 def test_two_runs_racing_for_one_hour_load_every_event_once(small_batches: Settings) -> None:
     produce(small_batches)
-    with Forked(run_hour, small_batches) as one, Forked(run_hour, small_batches) as other:
+    with Forked(run_hour, small_batches, HOUR) as one, Forked(run_hour, small_batches, HOUR) as other:
         assert (one.ended(), other.ended()) == ((0, ""), (0, ""))
     recover(small_batches)
     assert_accounted_exactly_once(small_batches)

@@ -1,5 +1,6 @@
 """Each store in turn is killed under a run, answers late, or breaks off half way: nothing is lost or doubled."""
 
+from datetime import datetime
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ import pytest
 from wotr_pipeline.config import Settings
 from wotr_pipeline.servers.lifecycle import Platform
 from wotr_pipeline_tests.chaos.scenario import (
+    HOUR,
     assert_accounted_exactly_once,
     catch_up,
     produce,
@@ -25,8 +27,8 @@ def small_batches(space: Settings) -> Settings:
     return space.model_copy(update={"wotr_batch_events": 8})
 
 
-def run_and_tell(settings: Settings, loaded: Connection) -> None:
-    run_hour(settings, loaded=loaded)
+def run_and_tell(settings: Settings, hour: datetime, loaded: Connection) -> None:
+    run_hour(settings, hour, loaded=loaded)
 
 
 @pytest.mark.parametrize("store", ["kafka", "objects", "postgres", "clickhouse"])
@@ -35,7 +37,7 @@ def test_a_store_killed_under_a_run_costs_time_and_no_event(
 ) -> None:
     produce(small_batches)
     heard, loaded = FORKING.Pipe(duplex=False)
-    with Forked(run_and_tell, small_batches, loaded) as run:
+    with Forked(run_and_tell, small_batches, HOUR, loaded) as run:
         assert heard.poll(60)
         servers.kill(store)
         run.ended()
