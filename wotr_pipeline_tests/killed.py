@@ -19,6 +19,11 @@ from wotr_pipeline_tests.forked import FORKING, Forked
 Moment = Literal["before", "after"]
 
 
+def named(call_or_moment: object) -> str:
+    """How a test's name says at which call it kills, and when."""
+    return getattr(call_or_moment, "__qualname__", str(call_or_moment))
+
+
 def killed(
     work: Callable[..., object],
     settings: Settings,

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Protocol
 
 from confluent_kafka import IsolationLevel, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -59,8 +58,13 @@ def drop_topic(settings: Settings) -> None:
     kafka.delete_topics([settings.kafka_topic])[settings.kafka_topic].result(30)
 
 
-class Send(Protocol):
-    """Queue one record for a topic; arguments as of ``EventProducer.send``."""
+class Sending:
+    """Queues records for a topic; see ``sending``."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+        self.refused: list[KafkaError] = []
 
     def __call__(
         self,
@@ -69,44 +73,36 @@ class Send(Protocol):
         headers: Sequence[Header] | None = None,
         timestamp_ms: int = NOW,
         partition: int | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Arguments as of ``EventProducer.send``."""
+        self._producer.produce(
+            self._topic,
+            value,
+            key,
+            -1 if partition is None else partition,
+            on_delivery=self._delivered,
+            timestamp=timestamp_ms,
+            headers=list(headers or ()),
+        )
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self.refused.append(error)
 
 
 @contextmanager
-def sending(settings: Settings, topic: str | None = None) -> Iterator[Send]:
+def sending(settings: Settings, topic: str | None = None) -> Iterator[Sending]:
     """Send plain records, which are in Kafka after the block.
 
     All tests of a process share one client: a new one waits half a second before its first record.
     """
     producer = _producer(settings.kafka_bootstrap)
-    refused: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            refused.append(error)
-
-    def send(
-        value: bytes | None,
-        key: bytes | str | None = None,
-        headers: Sequence[Header] | None = None,
-        timestamp_ms: int = NOW,
-        partition: int | None = None,
-    ) -> None:
-        producer.produce(
-            topic or settings.kafka_topic,
-            value,
-            key,
-            -1 if partition is None else partition,
-            on_delivery=delivered,
-            timestamp=timestamp_ms,
-            headers=list(headers or ()),
-        )
-
+    send = Sending(producer, topic or settings.kafka_topic)
     yield send
     assert producer.flush(30) == 0
-    if refused:
+    if send.refused:
         _producer.cache_clear()
-    assert refused == []
+    assert send.refused == []
 
 
 @cache

@@ -314,10 +314,10 @@ class _Copy:
 
     def _copied(self, version: ObjectInfo) -> IndexedObject:
         whole, contents, suffix = hashlib.sha256(), [], self._repository.cipher.suffix
-        piece = Piece(b"", {}, "")
+        piece, several = Piece(b"", {}, ""), version.size > PART_BYTES
         for piece in self._objects.pieces(version, PART_BYTES):
             content = hashlib.sha256(piece.data).hexdigest()
-            if version.size > PART_BYTES:
+            if several:
                 whole.update(piece.data)
             key = content_key(content, suffix)
             if self._overwrite or self._repository.objects.head(key) is None:
@@ -328,7 +328,7 @@ class _Copy:
             version.size,
             version.etag,
             version.modified,
-            whole.hexdigest() if len(contents) > 1 else contents[0],
+            whole.hexdigest() if several else contents[0],
             tuple(contents),
             suffix,
             piece.metadata,

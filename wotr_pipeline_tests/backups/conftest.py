@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import pyrage
 import pytest
+from pydantic import SecretStr
 
 from wotr_pipeline.backups.repository import backup_store
 from wotr_pipeline.config import Settings
@@ -39,6 +41,16 @@ def to_back_up(platform: Settings) -> Iterator[Settings]:
         for store in (ObjectStore(settings), backup_store(settings)):
             with suppress(Exception):
                 store.remove_bucket()
+
+
+def encrypting(settings: Settings) -> Settings:
+    """With a new pair of keys, by which backups are encrypted."""
+    identity = pyrage.x25519.Identity.generate()
+    keys = {
+        "wotr_backup_recipient": str(identity.to_public()),
+        "wotr_backup_identity": SecretStr(str(identity)),
+    }
+    return settings.model_copy(update=keys)
 
 
 def flip_a_byte(store: ObjectStore, key: str) -> None:

@@ -24,7 +24,7 @@ from wotr_pipeline.stores.leases import lease
 from wotr_pipeline.stores.ledger_locks import RunConnection
 from wotr_pipeline.stores.objects import ObjectStore
 from wotr_pipeline.stores.warehouse import Warehouse
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte
+from wotr_pipeline_tests.backups.conftest import LOG, encrypting, flip_a_byte
 from wotr_pipeline_tests.killed import killed, killed_once
 
 FILL = """
@@ -246,13 +246,7 @@ def test_a_backup_that_the_engine_wrote_to_another_store_is_none(
 
 
 def test_encrypted_nothing_lies_in_plain_and_only_the_identity_opens_it(filled: Settings) -> None:
-    identity = pyrage.x25519.Identity.generate()
-    sealed = filled.model_copy(
-        update={
-            "wotr_backup_recipient": str(identity.to_public()),
-            "wotr_backup_identity": SecretStr(str(identity)),
-        }
-    )
+    sealed = encrypting(filled)
     assert take(sealed).verification.problem == ""
     again = take(sealed)
     assert again.manifest.base_id is None

@@ -21,7 +21,7 @@ from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.objects import ObjectInfo, ObjectStore
 from wotr_pipeline.stores.operations_log import OperationsLog
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up
+from wotr_pipeline_tests.backups.conftest import LOG, encrypting, flip_a_byte, to_back_up
 from wotr_pipeline_tests.killed import killed_once
 
 RAW = "raw/date=2026-11-25/hour=0{}/events-0-{}-{}.parquet"
@@ -160,13 +160,7 @@ def test_in_place_what_is_missing_or_changed_is_put_and_what_is_newer_stays(back
 def test_encrypted_the_bucket_holds_nothing_in_plain_and_only_the_identity_opens_it(
     backed_up: Settings,
 ) -> None:
-    identity = pyrage.x25519.Identity.generate()
-    sealed = backed_up.model_copy(
-        update={
-            "wotr_backup_recipient": str(identity.to_public()),
-            "wotr_backup_identity": SecretStr(str(identity)),
-        }
-    )
+    sealed = encrypting(backed_up)
     contents = fill(sealed)
     taken = take(sealed)
     assert taken.verification.problem == ""

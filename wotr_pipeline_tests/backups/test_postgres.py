@@ -11,7 +11,6 @@ import pyrage
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from wotr_pipeline.backups.differences import differences
 from wotr_pipeline.backups.drill import drill_backup
@@ -29,9 +28,10 @@ from wotr_pipeline.stores.leases import LeaseTakenError, lease
 from wotr_pipeline.stores.ledger_database import connect
 from wotr_pipeline.stores.postgres_server import PostgresServer
 from wotr_pipeline.stores.postgres_tools import PostgresTools
-from wotr_pipeline_tests.backups.conftest import LOG, flip_a_byte, to_back_up
+from wotr_pipeline_tests.backups.conftest import LOG, encrypting, flip_a_byte, to_back_up
 from wotr_pipeline_tests.forked import FORKING, Forked
 from wotr_pipeline_tests.killed import killed_once
+from wotr_pipeline_tests.topics import wait_until
 
 ODD = """
 CREATE TYPE mood AS ENUM ('calm', 'wild');
@@ -227,13 +227,7 @@ def test_a_damaged_dump_is_found_by_the_drill(taken: tuple[Settings, Taken], dam
 
 
 def test_another_identity_opens_no_dump_and_that_is_found_by_the_drill(filled: Settings) -> None:
-    identity = pyrage.x25519.Identity.generate()
-    sealed = filled.model_copy(
-        update={
-            "wotr_backup_recipient": str(identity.to_public()),
-            "wotr_backup_identity": SecretStr(str(identity)),
-        }
-    )
+    sealed = encrypting(filled)
     taken = take(sealed)
     assert taken.verification.problem == ""
     other = SecretStr(str(pyrage.x25519.Identity.generate()))
@@ -311,12 +305,6 @@ def running_until_killed(work: Callable[..., object], settings: Settings, *argum
     reached.close()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.05), retry=retry_if_result(lambda x: not x))(
-        condition
-    )
-
-
 @pytest.mark.parametrize("at", ["CREATE DATABASE", "RENAME TO"])
 def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_it_left(
     filled: Settings, at: str
@@ -328,7 +316,7 @@ def test_a_restore_that_is_killed_changes_nothing_and_the_next_run_removes_what_
         pass
     server = PostgresServer(filled)
     beside = PostgresTarget(filled).beside("ledger")
-    eventually(lambda: "wotr databases" not in server.connections(filled.postgres_db))
+    wait_until(lambda: "wotr databases" not in server.connections(filled.postgres_db), 30)
     assert beside in server.databases()
     with opened(filled) as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM empty")) == 1
@@ -349,7 +337,7 @@ def test_the_dump_of_a_run_that_is_killed_ends_with_it(filled: Settings) -> None
     with server.snapshot(filled.postgres_db) as snapshot:
         with running_until_killed(read_and_wait, filled, snapshot.name):
             assert server.connections(filled.postgres_db).count("wotr backup") == 2
-        eventually(lambda: server.connections(filled.postgres_db).count("wotr backup") == 1)
+        wait_until(lambda: server.connections(filled.postgres_db).count("wotr backup") == 1, 30)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from wotr_pipeline_tests.chaos.scenario import (
     run_hour,
 )
 from wotr_pipeline_tests.forked import Forked
-from wotr_pipeline_tests.killed import Moment, killed
+from wotr_pipeline_tests.killed import Moment, killed, named
 
 pytestmark = pytest.mark.chaos
 
@@ -52,10 +52,6 @@ REPLACEMENT_BOUNDARIES: list[tuple[Callable[..., object], Moment]] = [
     (LedgerWriter.loaded, "after"),
     (ObjectStore.delete, "before"),
 ]
-
-
-def named(boundary_or_moment: object) -> str:
-    return getattr(boundary_or_moment, "__qualname__", str(boundary_or_moment))
 
 
 def reprocess_hour(settings: Settings, hour: datetime) -> None:

@@ -10,7 +10,7 @@ from wotr_pipeline.stores.dead_letter import LetterFilter
 from wotr_pipeline.stores.dead_letter_contents import LetterContents
 from wotr_pipeline.stores.dead_letter_register import DeadLetterRegister
 from wotr_pipeline.stores.kafka_producer import EventProducer
-from wotr_pipeline_tests.killed import Moment, killed
+from wotr_pipeline_tests.killed import Moment, killed, named
 from wotr_pipeline_tests.operations.dead_letters.conftest import EPOCH, GOOD
 from wotr_pipeline_tests.operations.dead_letters.scenario import Desk, carry, copies
 
@@ -40,7 +40,7 @@ def repair_and_retry(settings: Settings) -> None:
         desk.triage()
 
 
-@pytest.mark.parametrize(("step", "moment"), STEPS, ids=lambda one: getattr(one, "__qualname__", str(one)))
+@pytest.mark.parametrize(("step", "moment"), STEPS, ids=named)
 def test_a_desk_killed_at_any_step_is_followed_by_one_that_finishes_its_work(
     rejected: Desk, step: Callable[..., object], moment: Moment
 ) -> None:
