@@ -5,6 +5,8 @@ enough for taking backups, the identity is needed by drills and restores, and ne
 Format: https://age-encryption.org/v1, so that ``age --decrypt`` opens a part too.
 """
 
+from io import BytesIO
+
 import pyrage
 
 from ..config import Settings
@@ -40,6 +42,10 @@ class Cipher:
                 "WOTR_BACKUP_RECIPIENT is no age recipient: age1… as age-keygen prints it."
             ) from None
         return sealed
+
+    def seal_file(self, file: BytesIO) -> BytesIO:
+        """What ``seal`` makes of a file's bytes; without a recipient the file itself, not a copy of it."""
+        return BytesIO(self.seal(file.getvalue())) if self.recipient else file
 
     def open(self, data: bytes, key: str) -> bytes:
         """The plain bytes of the object ``key``, whose name says whether it is sealed.

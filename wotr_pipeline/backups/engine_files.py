@@ -62,7 +62,7 @@ def sum_of_contents(repository: Repository, prefix: str) -> str:
         )
     digest = hashlib.sha256()
     for piece in repository.objects.pieces(found, PART_BYTES):
-        digest.update(piece.data)
+        digest.update(piece.file.getbuffer())
     return digest.hexdigest()
 
 

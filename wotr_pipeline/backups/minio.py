@@ -169,9 +169,9 @@ class MinioTarget:
         bucket, facts = self._objects.in_bucket(place), FactsOfObjects()
 
         def read(found: ObjectInfo) -> tuple[str, str, Mapping[str, str], str]:
-            digest, last = hashlib.sha256(), Piece(b"", {}, "")
+            digest, last = hashlib.sha256(), Piece(BytesIO(), {}, "")
             for last in bucket.pieces(found, PART_BYTES):
-                digest.update(last.data)
+                digest.update(last.file.getbuffer())
             return found.key, digest.hexdigest(), last.metadata, last.content_type
 
         for told in _in_order(read, bucket.list("")):
@@ -314,14 +314,14 @@ class _Copy:
 
     def _copied(self, version: ObjectInfo) -> IndexedObject:
         whole, contents, suffix = hashlib.sha256(), [], self._repository.cipher.suffix
-        piece, several = Piece(b"", {}, ""), version.size > PART_BYTES
+        piece, several = Piece(BytesIO(), {}, ""), version.size > PART_BYTES
         for piece in self._objects.pieces(version, PART_BYTES):
-            content = hashlib.sha256(piece.data).hexdigest()
+            content = hashlib.sha256(piece.file.getbuffer()).hexdigest()
             if several:
-                whole.update(piece.data)
+                whole.update(piece.file.getbuffer())
             key = content_key(content, suffix)
             if self._overwrite or self._repository.objects.head(key) is None:
-                self._repository.objects.put(key, self._repository.cipher.seal(piece.data))
+                self._repository.objects.put_file(key, self._repository.cipher.seal_file(piece.file))
             contents.append(content)
         return IndexedObject(
             version.key,

@@ -21,6 +21,6 @@ class PieceReader:
             piece = next(self._pieces, None)
             if piece is None:
                 return b""
-            self._left = memoryview(piece.data)
+            self._left = piece.file.getbuffer()
         data, self._left = bytes(self._left[:size]), self._left[size:]
         return data

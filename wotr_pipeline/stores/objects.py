@@ -13,11 +13,13 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
 from itertools import islice
 from typing import IO, Any
 
 import s3fs
 from aiobotocore.session import AioSession
+from aiohttp import ClientError as TransportError
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.asyn import sync
 
@@ -29,6 +31,7 @@ READ_SECONDS = 30
 CALL_SECONDS = 120
 """Backstop over the library's own time-outs and retries, for one request of any size."""
 ATTEMPTS = 3
+READ_BYTES = 1024**2
 PAGE_KEYS = 1000
 """What S3 allows for one page of a listing and for one request to delete."""
 
@@ -69,7 +72,8 @@ class ObjectInfo:
 class Piece:
     """Some bytes of an object, and what is known of the whole."""
 
-    data: bytes
+    file: BytesIO
+    """They, to be put elsewhere as they are: to take them out of the file would be a second copy."""
     metadata: Mapping[str, str]
     content_type: str
 
@@ -178,7 +182,7 @@ class ObjectStore:
         """Write the whole of a seekable file as an object, as ``put`` does, without holding it in memory."""
         digest = hashlib.md5(usedforsecurity=False)
         file.seek(0)
-        while data := file.read(1024**2):
+        while data := file.read(READ_BYTES):
             digest.update(data)
         file.seek(0)
         checksum = base64.b64encode(digest.digest()).decode()
@@ -202,15 +206,9 @@ class ObjectStore:
             PermanentError: there is none of that name.
         """
         try:
-            data: bytes = self._waited(
-                lambda: self._filesystem.cat_file(
-                    f"{self._bucket}/{key}", max_concurrency=1, timeout=CALL_SECONDS
-                ),
-                f"read {self.uri(key)}",
-            )
+            return self._read(key).file.getvalue()
         except FileNotFoundError:
             raise PermanentError(f"There is no object {self.uri(key)}.") from None
-        return data
 
     def pieces(self, version: ObjectInfo, size: int) -> Iterator[Piece]:
         """The bytes of that very version of an object, at most ``size`` at a time, at least one piece.
@@ -223,33 +221,27 @@ class ObjectStore:
                 found = self._call("head_object", version.key, IfMatch=version.etag)
             except FileExistsError:
                 raise FileNotFoundError(version.key) from None
-            yield Piece(b"", found["Metadata"], found.get("ContentType", ""))
+            yield Piece(BytesIO(), found["Metadata"], found.get("ContentType", ""))
         for start in range(0, version.size, size):
-            yield self._piece(version, start, min(start + size, version.size) - 1)
+            last = min(start + size, version.size) - 1
+            try:
+                yield self._read(version.key, Range=f"bytes={start}-{last}", IfMatch=version.etag)
+            except FileExistsError:  # the code of a condition that does not hold
+                raise FileNotFoundError(version.key) from None
 
-    def _piece(self, version: ObjectInfo, first: int, last: int) -> Piece:
-        async def fetch() -> Piece:
-            answer = await self._filesystem._call_s3(
-                "get_object",
-                Bucket=self._bucket,
-                Key=version.key,
-                Range=f"bytes={first}-{last}",
-                IfMatch=version.etag,
-            )
+    def _read(self, key: str, **conditions: str) -> Piece:
+        async def read() -> Piece:
+            answer = await self._filesystem._call_s3("get_object", Bucket=self._bucket, Key=key, **conditions)
+            # As large as it will be: one that grows is copied, and leaves holes in the memory.
+            file = BytesIO(bytes(answer["ContentLength"]))
             async with answer["Body"] as body:
-                return Piece(await body.read(), answer["Metadata"], answer.get("ContentType", ""))
+                while data := await body.read(READ_BYTES):
+                    file.write(data)
+            return Piece(file, answer["Metadata"], answer.get("ContentType", ""))
 
-        try:
-            piece: Piece = self._waited(
-                lambda: sync(self._filesystem.loop, fetch, timeout=CALL_SECONDS),
-                f"read {self.uri(version.key)}",
-            )
-        except FileExistsError:  # the code of a condition that does not hold
-            raise FileNotFoundError(version.key) from None
-        if len(piece.data) != last - first + 1:
-            raise TransientError(
-                f"{self.uri(version.key)} was cut off while it was read. Reading again is safe."
-            )
+        piece: Piece = self._waited(
+            lambda: sync(self._filesystem.loop, read, timeout=CALL_SECONDS), f"read {self.uri(key)}"
+        )
         return piece
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
@@ -289,12 +281,14 @@ class ObjectStore:
         """The answer; FileNotFoundError and FileExistsError for what is no failure to every caller."""
         try:
             return call()
-        except (OSError, BotoCoreError, ClientError) as error:
+        except (OSError, BotoCoreError, ClientError, TransportError) as error:
             code = _code(error)
-            if code in _ABSENT or (isinstance(error, FileNotFoundError) and code not in _REFUSED):
-                raise FileNotFoundError(what) from error
-            if code in _EXISTS or code in _OURS_ALREADY:
-                raise FileExistsError(what) from error
+            absent = code in _ABSENT or (isinstance(error, FileNotFoundError) and code not in _REFUSED)
+            if absent or code in _EXISTS or code in _OURS_ALREADY:
+                # The library's frame keeps the error, which keeps the frames of all callers and what they hold:
+                # without this, megabytes that only the next garbage collection would find.
+                error.__traceback__ = None
+                raise (FileNotFoundError if absent else FileExistsError)(what) from None
             where = f"The object store at {self._settings.minio_endpoint}"
             if code in _REFUSED or isinstance(error, PermissionError):
                 reason = _REFUSED.get(code, "the credentials may not do this")

@@ -1,9 +1,14 @@
 """Whole objects, by the S3 protocol."""
 
+import contextlib
+import gc
 import os
 import secrets
+import socket
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import pytest
 from pydantic import SecretStr
@@ -47,6 +52,63 @@ def test_an_object_that_is_not_there_has_no_head_and_no_bytes(store: ObjectStore
     assert store.head("nothing") is None
     with pytest.raises(PermanentError, match=r"no object s3://.*/nothing"):
         store.get("nothing")
+
+
+def test_a_look_for_what_is_not_there_keeps_nothing_that_its_caller_holds(store: ObjectStore) -> None:
+    # Backups look for each content that they are about to write: its megabytes would stay until Python collects.
+    def look() -> "weakref.ref[set[int]]":
+        held = Held()
+        assert store.head("nothing") is None
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert look()() is None
+    finally:
+        gc.enable()
+
+
+class Held(set[int]):
+    """Something that a weak reference can watch."""
+
+
+def test_an_object_that_is_cut_off_while_it_is_read_is_never_taken_for_whole(
+    settings: Settings, store: ObjectStore
+) -> None:
+    store.put("large", os.urandom(5_000_000))
+    found = store.head("large")
+    assert found is not None
+    with cut_off_after(settings.minio_endpoint, 1_000_000) as endpoint:
+        behind = ObjectStore(settings.model_copy(update={"minio_endpoint": endpoint}))
+        for read in (lambda: behind.get("large"), lambda: list(behind.pieces(found, 4_000_000))):
+            with pytest.raises(TransientError, match="again is safe"):
+                read()
+
+
+@contextlib.contextmanager
+def cut_off_after(endpoint: str, size: int) -> Iterator[str]:
+    """The endpoint of a way to a server that breaks when ``size`` bytes of an answer have come."""
+    host, port = endpoint.removeprefix("http://").split(":")
+
+    def carry(client: socket.socket) -> None:
+        with client, socket.create_connection((host, int(port))) as server:
+            server.sendall(client.recv(64 * 1024))
+            left = size
+            while left > 0 and (data := server.recv(min(left, 64 * 1024))):
+                client.sendall(data)
+                left -= len(data)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                Thread(target=carry, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=listen, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
 
 
 def test_of_writers_that_race_with_if_absent_one_wins(store: ObjectStore) -> None:
