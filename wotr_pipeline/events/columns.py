@@ -1,7 +1,7 @@
 """The columns of a judged event, declared once.
 
 Belongs here: names, types and descriptions of the columns of ``ingested_data`` and of a staging table, what
-derives from them (column lists, Arrow schema, DDL fragments), and judged events as an Arrow table.
+derives from them (column lists, Arrow schema), and judged events as an Arrow table.
 Does not belong here: engines, keys and partitions of tables (``sql/``), or the rules.
 """
 
@@ -27,12 +27,6 @@ class Column:
     description: str
     computed: str = ""
     """SQL expression of a column that the engine computes itself; such columns are never inserted."""
-
-    def ddl(self) -> str:
-        """The column's line of a CREATE TABLE statement."""
-        computed = f" MATERIALIZED {self.computed}" if self.computed else ""
-        comment = self.description.replace("\\", "\\\\").replace("'", "\\'")
-        return f"`{self.name}` {self.clickhouse}{computed} COMMENT '{comment}'"
 
 
 _SYMBOL = "LowCardinality(String)"

@@ -104,8 +104,9 @@ class Loader:
 
         Returns the doubtful records: offset in Kafka, arrival (aware), bytes (None is a tombstone).
         """
-        self._warehouse.create_as(
+        self._warehouse.fill(
             staging,
+            "create_staging",
             "judge",
             {
                 "key": self._raw_object(batch),
@@ -206,13 +207,13 @@ class Loader:
             "window_start": max(0, _seconds(counts.first_created_at - window)),
             "window_end": _seconds(counts.last_created_at + window) + 1,
         }
-        self._warehouse.create_as(duplicates_table(batch), "find_duplicates", where)
+        self._warehouse.fill(duplicates_table(batch), "create_offsets", "find_duplicates", where)
         offsets = self._duplicate_offsets(batch)
         if left_out is None or offsets == left_out:
             return offsets
         table = left_out_table(batch)
         self._warehouse.execute("drop_table", {"table": table})
-        self._warehouse.execute("create_left_out", {"table": table})
+        self._warehouse.execute("create_offsets", {"table": table})
         self._warehouse.insert(table, pa.table({"kafka_offset": pa.array(left_out, pa.int64())}))
         tables = {**where, "duplicates": duplicates_table(batch), "left_out": table}
         # In a replacement the batches whose ids are in question are added one after the other, in order.

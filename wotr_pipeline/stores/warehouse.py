@@ -117,30 +117,27 @@ class Warehouse:
         """
         self._command(self.client, name, text, None, settings)
 
-    def create_as(
+    def fill(
         self,
         table: str,
+        create: str,
         name: str,
         parameters: Mapping[str, Parameter],
         *,
         over: str | None = None,
         **settings: object,
     ) -> None:
-        """Make the Memory table ``table``, anew, of the rows that ``sql/<name>.sql`` selects.
+        """Make ``table`` anew by ``sql/<create>.sql`` and put in what ``sql/<name>.sql`` selects, columns by order.
 
         ``over``: the statement behind the relation of that name which ``sql/<name>.sql`` reads.
         """
         relation = f"WITH {over} AS (\n{statement(over)}\n)\n" if over else ""
-        select = f"{relation}{statement(name)}"
-        parameters = {**parameters, "created_table": table}
         # In steps: an engine that is killed in a CREATE … AS SELECT keeps the half-made table, under a random
         # name that nobody would ever drop.
         self.execute("drop_table", {"table": table})
-        for text in (
-            f"CREATE TABLE {{created_table:Identifier}} ENGINE = Memory EMPTY AS\n{select}",
-            f"INSERT INTO {{created_table:Identifier}}\n{select}",
-        ):
-            self._command(self.client, name, text, parameters, settings)
+        self.execute(create, {"table": table})
+        text = f"INSERT INTO {{filled_table:Identifier}}\n{relation}{statement(name)}"
+        self._command(self.client, name, text, {**parameters, "filled_table": table}, settings)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Append an Arrow table to ``table``. Raises as ``select`` does."""

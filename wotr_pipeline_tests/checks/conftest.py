@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from wotr_pipeline.config import Settings
-from wotr_pipeline.events.columns import STAGING, BatchContext, JudgedMessage, judged_rows
+from wotr_pipeline.events.columns import BatchContext, JudgedMessage, judged_rows
 from wotr_pipeline.events.rules import judge
 from wotr_pipeline.stores.batch import Batch, PlannedRange
 from wotr_pipeline.stores.ledger import Ledger
@@ -47,8 +47,7 @@ def staged(engine: Warehouse) -> Iterator[Callable[[pa.Table], str]]:
 
     def stage(rows: pa.Table) -> str:
         name = f"staging_{next(_tables)}"
-        columns = ", ".join(column.ddl() for column in STAGING)
-        engine.client.command(f"CREATE TABLE {name} ({columns}) ENGINE = Memory")
+        engine.execute("create_staging", {"table": name})
         made.append(name)
         engine.insert(name, rows)
         return name

@@ -14,6 +14,7 @@ from wotr_pipeline.events.columns import (
     names,
     readable_start,
 )
+from wotr_pipeline.sql import statement
 
 from .engine import BATCH, arrival, as_bytes, connection, judged_by_rules, judged_by_sql, read_staging
 from .test_rules import message
@@ -21,9 +22,22 @@ from .test_rules import message
 
 def test_the_statement_gives_the_declared_columns(tmp_path: Path) -> None:
     judged_by_sql([message()], tmp_path)
-    description = connection().query("DESCRIBE TABLE default.staging", "JSONCompactEachRow").data()
-    described = [tuple(json.loads(line)[:2]) for line in description.splitlines()]
-    assert described == [(column.name, column.clickhouse) for column in STAGING]
+    assert described("default.staging") == [(column.name, column.clickhouse) for column in STAGING]
+
+
+def test_a_staging_table_has_the_columns_that_the_statement_gives(tmp_path: Path) -> None:
+    judged_by_sql([message()], tmp_path)
+    connection().query(statement("create_staging"), params={"table": "made"})
+    try:
+        assert described("made") == described("default.staging")
+    finally:
+        connection().query("DROP TABLE made")
+
+
+def described(table: str) -> list[tuple[str, str]]:
+    """Names and types of a table's columns, in order."""
+    description = connection().query(f"DESCRIBE TABLE {table}", "JSONCompactEachRow").data()
+    return [tuple(json.loads(line)[:2]) for line in description.splitlines()]
 
 
 def test_judged_rows_go_into_a_staging_table(tmp_path: Path) -> None:
