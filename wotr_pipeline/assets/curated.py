@@ -131,8 +131,6 @@ def _refreshed(
         columns = table_columns(warehouse, table)
     except TransientError as error:
         raise dg.RetryRequested(max_retries=3, seconds_to_wait=5) from error
-    finally:
-        warehouse.close()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,

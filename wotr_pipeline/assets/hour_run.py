@@ -75,7 +75,6 @@ class HourRun:
         self._ledger = ledger
         self._objects = objects
         self._warehouse = warehouse.for_run(run_id)
-        self._has_own_connection = self._warehouse is not warehouse
         self._loader = Loader(self._warehouse)
         self._gate = gate
         self._run_id = run_id
@@ -122,10 +121,8 @@ class HourRun:
                         yield from self._give_back(outcome, writer)
 
     def close(self) -> None:
-        """Close the connection to ClickHouse, if it is this run's own; a later query opens it again."""
+        """End what traces are open."""
         self._traces.close()
-        if self._has_own_connection:
-            self._warehouse.close()
 
     def _next_batches(self, hour: datetime, tried: set[str], until: float) -> list[Batch]:
         """Unfinished batches not tried yet; waits for some while there is time, [] if none comes."""

@@ -7,6 +7,7 @@ Does not belong here: what a batch goes through in the engine (``loading.py``), 
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 
 import clickhouse_connect
@@ -69,15 +70,18 @@ class Warehouse:
     def __init__(self, settings: Settings, run_id: str = "") -> None:
         self.settings = settings
         self.run_id = run_id
+        self._connection = _Connection(settings)
 
     def for_run(self, run_id: str) -> "Warehouse":
-        """The same database, every query marked with ``run_id``; the same connection if it is so already."""
-        return self if run_id == self.run_id else Warehouse(self.settings, run_id)
+        """The same database through the same connection, every query marked with ``run_id``."""
+        other = copy(self)
+        other.run_id = run_id
+        return other
 
-    @cached_property
+    @property
     def client(self) -> Client:
         """The driver's client, connected at first use. Raises StoreError."""
-        return self._connect(self.settings.clickhouse_db)
+        return self._connection.client
 
     def select(
         self,
@@ -108,14 +112,14 @@ class Warehouse:
         self, name: str, parameters: Mapping[str, Parameter] | None = None, **settings: object
     ) -> None:
         """Run ``sql/<name>.sql`` for its effect. Raises as ``select`` does."""
-        self._command(self.client, name, statement(name), parameters, settings)
+        self._command(name, statement(name), parameters, settings)
 
     def run_built(self, name: str, text: str, **settings: object) -> None:
         """Run a statement that had to be built, for the engine takes no parameters there. Raises as ``select``.
 
         Whoever builds it quotes every name and path; ``name`` says what it does.
         """
-        self._command(self.client, name, text, None, settings)
+        self._command(name, text, None, settings)
 
     def fill(
         self,
@@ -137,7 +141,7 @@ class Warehouse:
         self.execute("drop_table", {"table": table})
         self.execute(create, {"table": table})
         text = f"INSERT INTO {{filled_table:Identifier}}\n{relation}{statement(name)}"
-        self._command(self.client, name, text, {**parameters, "filled_table": table}, settings)
+        self._command(name, text, {**parameters, "filled_table": table}, settings)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Append an Arrow table to ``table``. Raises as ``select`` does."""
@@ -150,46 +154,46 @@ class Warehouse:
 
     def migrate(self) -> None:
         """Create the database and its tables where they are missing; safe to call twice."""
-        database = self.settings.clickhouse_db
-        bare = self._connect(None)
-        try:
-            self._command(bare, "create_database", statement("create_database"), {"database": database}, {})
-        finally:
-            bare.close()
+        parameters: dict[str, Parameter] = {"database": self.settings.clickhouse_db}
+        self._command("create_database", statement("create_database"), parameters, {}, use_database=False)
         for table in TABLES:
             self.execute(f"create_{table}")
 
     def missing_tables(self) -> list[str]:
         """Which of ``TABLES`` are not there; all of them if the database is not. Raises as ``select`` does."""
-        # Not through ``client``: that wants the database to be there.
-        bare = self._connect(None)
         try:
-            found = bare.query(
-                statement("tables_of_database"), parameters={"database": self.settings.clickhouse_db}
+            found = self.client.raw_query(
+                statement("tables_of_database"),
+                parameters={"database": self.settings.clickhouse_db},
+                settings=self._settings("tables_of_database", {}),
+                fmt="TabSeparated",
+                use_database=False,
             )
         except (ClickHouseError, HTTPError, OSError) as error:
             raise failure(error, "tables_of_database") from None
-        finally:
-            bare.close()
-        there = {row[0] for row in found.result_rows}
+        there = set(found.decode().split())
         return [table for table in TABLES if table not in there]
 
     def close(self) -> None:
-        """Close the connection; a later query opens it again."""
-        client = self.__dict__.pop("client", None)
-        if client is not None:
-            client.close()
+        """Close the connection, for all runs that share it; a later query opens it again."""
+        self._connection.close()
 
     def _command(
         self,
-        client: Client,
         name: str,
         text: str,
         parameters: Mapping[str, Parameter] | None,
         settings: Mapping[str, object],
+        *,
+        use_database: bool = True,
     ) -> None:
         try:
-            client.command(text, parameters=dict(parameters or {}), settings=self._settings(name, settings))
+            self.client.command(
+                text,
+                parameters=dict(parameters or {}),
+                settings=self._settings(name, settings),
+                use_database=use_database,
+            )
         except (ClickHouseError, HTTPError, OSError) as error:
             raise failure(error, name) from None
 
@@ -197,15 +201,23 @@ class Warehouse:
         comment = json.dumps({"run_id": self.run_id, "query": name})
         return {"log_comment": comment, **TRANSFER_SETTINGS, **settings}
 
-    def _connect(self, database: str | None) -> Client:
-        settings = self.settings
+
+class _Connection:
+    """The driver's client, opened at first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def client(self) -> Client:
+        """Opened now, or before. Raises StoreError."""
+        settings = self._settings
         try:
-            return clickhouse_connect.get_client(
+            client = clickhouse_connect.get_client(
                 host=settings.clickhouse_host,
                 port=settings.clickhouse_port,
                 username=settings.clickhouse_user,
                 password=settings.clickhouse_password.get_secret_value(),
-                database=database,
                 connect_timeout=5,
                 send_receive_timeout=600,
                 query_limit=0,
@@ -216,6 +228,15 @@ class Warehouse:
             )
         except (ClickHouseError, HTTPError, OSError) as error:
             raise failure(error, "connect") from None
+        # Not asked for above: whoever is to create the database must be able to connect too.
+        client.database = settings.clickhouse_db
+        return client
+
+    def close(self) -> None:
+        """A later query opens it again."""
+        client = self.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
 
 
 def failure(error: Exception, name: str) -> TransientError | PermanentError:
