@@ -148,8 +148,11 @@ class Execution:
                 headers = headers | {"X-ClickHouse-Summary": summary(await asyncio.shield(running))}
             await answer.start(200, headers, coding if size >= 1024 else None)
             held.seek(0)
-            while piece := await asyncio.to_thread(held.read, PIPE_BYTES):
-                await answer.write(piece)
+            if size <= IN_MEMORY_BYTES:
+                await answer.write(held.read())
+            else:
+                while piece := await asyncio.to_thread(held.read, PIPE_BYTES):
+                    await answer.write(piece)
         while not ended:
             piece = await asyncio.to_thread(os.read, source, PIPE_BYTES)
             ended = not piece
