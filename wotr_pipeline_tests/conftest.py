@@ -52,6 +52,8 @@ OF_ONE_PLACE = (
 """Modules whose tests share something that takes long to make: a gateway, a place with backups."""
 REPORTS = "wotr_pipeline_tests/operations/reports/"
 """These modules share one place with events."""
+MEMORY, ROOM = "/dev/shm", 8 * 1024**3
+"""Linux' file system in memory, and the room there must be in it for three sets of servers."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
 
@@ -60,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Clear away what killed sessions left; once, before there are several processes."""
     if not hasattr(config, "workerinput"):
         _sweep_directories_of_killed_sessions()
+        # A broker of the tests ends before the JVM's second compiler would have paid for itself.
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
 class SharedOnce(LoadScopeScheduling):
@@ -113,7 +117,7 @@ def servers() -> Iterator[Platform]:
 @contextlib.contextmanager
 def temporary_data_directory() -> Iterator[Path]:
     """A data directory whose servers are ended and that is removed at the end, whatever happens."""
-    path = Path(tempfile.mkdtemp(prefix=f"{TEST_DIRECTORIES}{os.getpid()}-"))
+    path = Path(tempfile.mkdtemp(prefix=f"{TEST_DIRECTORIES}{os.getpid()}-", dir=_place_for_data()))
     try:
         yield path
     finally:
@@ -156,11 +160,21 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
+def _place_for_data() -> str:
+    """Memory, if there is room: no disk is waited for, and a process that is killed loses nothing there either."""
+    with contextlib.suppress(OSError):
+        room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+        if room > ROOM and os.access(MEMORY, os.W_OK):
+            return MEMORY
+    return tempfile.gettempdir()
+
+
 def _sweep_directories_of_killed_sessions() -> None:
-    for path in Path(tempfile.gettempdir()).glob(f"{TEST_DIRECTORIES}*"):
-        owner = int(path.name.removeprefix(TEST_DIRECTORIES).split("-")[0])
-        if not psutil.pid_exists(owner) and path.stat().st_uid == os.geteuid():
-            _throw_away(path)
+    for place in {tempfile.gettempdir(), MEMORY}:
+        for path in Path(place).glob(f"{TEST_DIRECTORIES}*"):
+            owner = int(path.name.removeprefix(TEST_DIRECTORIES).split("-")[0])
+            if not psutil.pid_exists(owner) and path.stat().st_uid == os.geteuid():
+                _throw_away(path)
 
 
 def settings_of(platform: Platform, **changed: str) -> Settings:

@@ -64,7 +64,11 @@ class Place:
                 send(value, partition=partition, timestamp_ms=stamp)
 
     def carry(self) -> None:
-        """Plan and load everything, as runs of each hour would, with the aggregates of each hour and day."""
+        """Load everything, as runs of each hour would, with the aggregates of each hour and day."""
+        self.refresh(self.load())
+
+    def load(self) -> list[datetime]:
+        """Plan and load everything; the hours of it."""
         with KafkaOffsets(self.settings) as offsets:
             while plan_batches(offsets, self.ledger, self.settings, datetime.now(UTC)).ranges:
                 pass
@@ -72,6 +76,11 @@ class Place:
         for hour in hours:
             run = HourRun(self.settings, self.ledger, self.objects, self.warehouse, unjudged, RUN, LOG)
             assert [outcome.error for outcome in run.catch_up(hour) if outcome.error] == []
+        return hours
+
+    def refresh(self, hours: list[datetime]) -> None:
+        """Rebuild the aggregates of hours, and of their days."""
+        for hour in hours:
             for table in HOURLY:
                 self._refresh(table, hour.strftime("%Y%m%d"), {"hour": int(hour.timestamp())})
         for day in sorted({hour.replace(hour=0) for hour in hours}):
@@ -144,14 +153,15 @@ def carry_a_stream_with_repeats(place: Place) -> None:
     ``late-wins``: the copy of the second hour is there, for it was loaded first; the older one is not.
     """
     place.produce(1, SECOND, *(event(f"b{n}") for n in range(25)), event("late-wins"), event("twice"), *BAD)
-    place.carry()
+    place.load()
     place.produce(0, FIRST, *(event(f"a{n}") for n in range(30)), event("late-wins"), event("a3"), None, *BAD)
     place.produce(0, SECOND, event("twice", source="other"), *(event(f"c{n}") for n in range(10)))
-    place.carry()
+    place.load()
     place.produce(1, THIRD, *(event(f"d{n}") for n in range(15)), event("a5"), event("b7"), event("c2"))
-    place.carry()
+    place.load()
     # As after any backfill: the hour's batches are loaded later now, and no order of theirs tells who won.
     place.ledger.reopen([b.batch_id for b in place.batches() if b.hour == SECOND], "a backfill")
-    place.carry()
+    place.load()
+    place.refresh([FIRST, SECOND, THIRD])
     copies = "SELECT id, kafka_partition FROM ingested_data WHERE id IN ('late-wins', 'twice') ORDER BY id"
     assert place.query(copies) == [("late-wins", 1), ("twice", 0)]
