@@ -15,6 +15,7 @@ Does not belong here: fixtures of one room; they stand in that room's own confte
 """
 
 import contextlib
+import gc
 import os
 import secrets
 import shutil
@@ -64,6 +65,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _sweep_directories_of_killed_sessions()
         # A broker of the tests ends before the JVM's second compiler would have paid for itself.
         os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take what was imported and collected out of the garbage collector's sight, which would look at it all day."""
+    gc.collect()
+    gc.freeze()
 
 
 class SharedOnce(LoadScopeScheduling):

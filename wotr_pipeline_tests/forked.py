@@ -17,18 +17,7 @@ from typing import Any, Self
 from wotr_pipeline.config import Settings
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(
-    [
-        "wotr_pipeline.definitions",
-        "wotr_pipeline.gateway.__main__",
-        "wotr_pipeline.gateway.app",
-        "wotr_pipeline_tests.conftest",
-        "wotr_pipeline_tests.chaos.scenario",
-        "wotr_pipeline_tests.operations.dead_letters.scenario",
-        "wotr_pipeline_tests.operations.maintenance.scenario",
-        "wotr_pipeline_tests.operations.recovery_place",
-    ]
-)
+FORKING.set_forkserver_preload(["wotr_pipeline_tests.forking"])
 SECONDS = 120.0
 
 

@@ -37,7 +37,7 @@ PAGE_KEYS = 1000
 
 # One for all: to read the description of S3 takes each new one a fifth of a second of a processor. It knows no
 # credentials, those are a client's; and only s3fs' own thread makes clients of it.
-_SESSION = AioSession()
+SESSION = AioSession()
 _ACCESS = ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "BUCKET")
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _EXISTS = {"412", "PreconditionFailed"}
@@ -91,7 +91,7 @@ class ObjectStore:
         self._variables = variables
         self._bucket = settings.minio_bucket
         self._filesystem = s3fs.S3FileSystem(
-            session=_SESSION,
+            session=SESSION,
             key=settings.minio_access_key,
             secret=settings.minio_secret_key.get_secret_value(),
             endpoint_url=settings.minio_endpoint,
