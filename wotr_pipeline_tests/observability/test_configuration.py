@@ -50,7 +50,7 @@ def _holds(*command: str) -> str:
     [
         "promtool check config prometheus.yml",
         "promtool check rules alerts.yml",
-        "promtool test rules alerts_test.yml",
+        "promtool test rules alerts_test.yml alerts_of_hours_test.yml",
         "amtool check-config alertmanager.yml",
     ],
 )
@@ -105,8 +105,8 @@ def _anchors(page: Path) -> set[str]:
 
 
 def test_every_alert_is_tried_both_firing_and_silent() -> None:
-    tried = yaml.safe_load((OBSERVABILITY / "alerts_test.yml").read_text())
-    cases = [case for test in tried["tests"] for case in test["alert_rule_test"]]
+    tried = [yaml.safe_load(file.read_text()) for file in OBSERVABILITY.glob("alerts*_test.yml")]
+    cases = [case for file in tried for test in file["tests"] for case in test["alert_rule_test"]]
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(alerts())
     assert {case["alertname"] for case in cases if not case["exp_alerts"]} == set(alerts())
 
