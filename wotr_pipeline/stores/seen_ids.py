@@ -192,6 +192,8 @@ class _Gathering(Generic[Item, Result]):
         self._work = work
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[list[Result]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        """The loop itself would let a task go that nobody holds."""
+        self._running = 0
         self._large = 0
 
     async def call(self, items: Sequence[Item]) -> list[Result]:
@@ -199,25 +201,31 @@ class _Gathering(Generic[Item, Result]):
         result: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, result))
         # One at a time, so that many gather; but a few do not wait for thousands.
-        if len(self._tasks) <= self._large < CONNECTIONS // 2:
+        if self._running <= self._large < CONNECTIONS // 2:
+            self._running += 1
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await result
 
     async def _run(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(GATHERED_SECONDS)
-            together: list[Item] = []
-            callers: list[asyncio.Future[list[Result]]] = []
-            while self._waiting and (
-                not callers or len(together) + len(self._waiting[0][0]) <= MOST_TOGETHER
-            ):
-                items, caller = self._waiting.pop(0)
-                together.extend(items)
-                callers.append(caller)
-            if callers:
-                await self._answer(together, callers)
+        try:
+            while self._waiting:
+                await self._answer_those_who_wait()
+        finally:
+            # Here, not when the task is done: in between, a call would count on a task that looks no more.
+            self._running -= 1
+
+    async def _answer_those_who_wait(self) -> None:
+        await asyncio.sleep(GATHERED_SECONDS)
+        together: list[Item] = []
+        callers: list[asyncio.Future[list[Result]]] = []
+        while self._waiting and (not callers or len(together) + len(self._waiting[0][0]) <= MOST_TOGETHER):
+            items, caller = self._waiting.pop(0)
+            together.extend(items)
+            callers.append(caller)
+        if callers:
+            await self._answer(together, callers)
 
     async def _answer(self, together: list[Item], callers: "list[asyncio.Future[list[Result]]]") -> None:
         is_large = len(together) > MANY
