@@ -12,8 +12,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import SpooledTemporaryFile, TemporaryDirectory
+from tempfile import SpooledTemporaryFile
 
 from ..stores.errors import PermanentError
 from ..stores.object_streams import PieceReader
@@ -36,15 +35,12 @@ def note_files(
         PermanentError: they do not lie where backups are looked for.
     """
     size = 0
-    with TemporaryDirectory(prefix="wotr-backup-") as scratch:
-        index = IndexWriter(Path(scratch) / INDEX_NAME)
+    with IndexWriter() as index:
         for found in repository.objects.list(prefix):
             size += found.size
             index.add(IndexedObject(found.key, found.size, found.etag, found.modified, "", (), "", {}, ""))
-        index.close()
         contents = sum_of_contents(repository, prefix)
-        with index.path.open("rb") as file:
-            stored = repository.write(STORE, backup_id, INDEX_NAME, file)
+        stored = repository.write(STORE, backup_id, INDEX_NAME, index.finished())
     return (stored,), size + stored.size, contents
 
 

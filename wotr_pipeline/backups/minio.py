@@ -17,8 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
-from tempfile import SpooledTemporaryFile, TemporaryDirectory
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, TypeVar
 
 import pyarrow as pa
@@ -76,9 +75,8 @@ class MinioTarget:
         taken_at = datetime.now(UTC)
         copy = _Copy(self._objects, repository, f"{JOURNALS}{backup_id}/")
         with ExitStack() as opened:
-            scratch = Path(opened.enter_context(TemporaryDirectory(prefix="wotr-backup-")))
             known = Known(self._earlier(repository, opened, copy, log))
-            index = IndexWriter(scratch / INDEX_NAME)
+            index = opened.enter_context(IndexWriter())
             facts, progress = FactsOfObjects(), Progress(log, "objects", "copied")
             objects = ((found, known.of(found.key)) for found in self._objects.list(""))
             for row, copied in _in_order(lambda pair: copy.row(*pair), objects):
@@ -87,9 +85,7 @@ class MinioTarget:
                     index.add(row)
                     facts.add(row.key, row.sha256, row.metadata, row.content_type)
                     progress.add(1, row.size if copied else 0)
-            index.close()
-            with index.path.open("rb") as file:
-                stored = repository.write(self.store, backup_id, INDEX_NAME, file)
+            stored = repository.write(self.store, backup_id, INDEX_NAME, index.finished())
         copy.finish()
         log.info(
             "%d objects are copied anew (%d bytes), %d are as in an earlier backup, %d went during the copy.",
@@ -221,11 +217,10 @@ class MinioTarget:
                 log.warning("Everything is copied anew, for %s is not to be trusted: %s", ids[-1], problem)
                 copy.distrust()
                 return []
-        scratch = Path(opened.enter_context(TemporaryDirectory(prefix="wotr-journals-")))
-        for number, found in enumerate(list(repository.objects.list(JOURNALS))):
-            path = scratch / f"{number}.parquet"
-            path.write_bytes(repository.cipher.open(repository.objects.get(found.key), found.key))
-            sources.append(rows_of(path))
+        for found in list(repository.objects.list(JOURNALS)):
+            journal: IO[bytes] = opened.enter_context(TemporaryFile())  # noqa: SIM115
+            journal.write(repository.cipher.open(repository.objects.get(found.key), found.key))
+            sources.append(rows_of(journal))
             log.info("A run that was killed had copied objects already: %s", found.key)
         return sources
 

@@ -5,7 +5,7 @@ Does not belong here: copying (``minio.py``).
 
 A content is a piece of an object of at most ``PART_BYTES``, named by its SHA-256 and shared by all backups: an object
 that did not change costs a row, and equal pieces are kept once. Rows and pages are streamed: a bucket of any number
-of objects takes the same memory.
+of objects takes the same memory. Local files have no name: whoever is killed leaves none, and no keys to be read.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
+from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,12 +105,18 @@ class FactsOfObjects:
 
 
 class IndexWriter:
-    """Writes rows, in the order of keys, to a local file."""
+    """Writes rows, in the order of keys, to a local file that goes with it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+    def __init__(self) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
         self._rows: list[IndexedObject] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, row: IndexedObject) -> None:
         """One more object."""
@@ -118,10 +124,12 @@ class IndexWriter:
         if len(self._rows) >= ROWS_AT_ONCE:
             self._flush()
 
-    def close(self) -> None:
-        """Finish the file."""
+    def finished(self) -> IO[bytes]:
+        """The whole file, at its beginning; there is nothing more to add."""
         self._flush()
         self._writer.close()
+        self._file.seek(0)
+        return self._file
 
     def _flush(self) -> None:
         if self._rows:
@@ -148,7 +156,7 @@ def table_of(rows: Iterable[IndexedObject]) -> pa.Table:
     return pa.Table.from_pylist(values, schema=SCHEMA)
 
 
-def rows_of(file: Path) -> Iterator[IndexedObject]:
+def rows_of(file: IO[bytes]) -> Iterator[IndexedObject]:
     """The rows of an index, in the order of keys."""
     with pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(ROWS_AT_ONCE):
@@ -169,12 +177,10 @@ def rows_of(file: Path) -> Iterator[IndexedObject]:
 @contextmanager
 def open_index(repository: Repository, file: StoredFile) -> Iterator[Iterator[IndexedObject]]:
     """The rows of a stored index, from a local copy that goes afterwards."""
-    with TemporaryDirectory(prefix="wotr-index-") as scratch:
-        path = Path(scratch) / INDEX_NAME
-        with path.open("wb") as local:
-            for data in repository.read(file):
-                local.write(data)
-        yield rows_of(path)
+    with TemporaryFile() as local:
+        for data in repository.read(file):
+            local.write(data)
+        yield rows_of(local)
 
 
 class Known:

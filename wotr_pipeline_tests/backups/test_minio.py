@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyrage
 import pytest
@@ -257,19 +259,23 @@ def test_without_a_signing_key_nothing_is_taken(backed_up: Settings) -> None:
     assert Repository(backed_up).backup_ids(Store.MINIO) == []
 
 
-def take_with_a_short_journal(settings: Settings) -> None:
+def take_with_a_short_journal(settings: Settings, temporary: Path) -> None:
     minio.JOURNAL_ROWS = 5
+    tempfile.tempdir = str(temporary)
     take(settings)
 
 
 @pytest.mark.parametrize("there", ["minio/contents/", "minio/unfinished/", "minio/data/", "minio/manifests/"])
 def test_a_run_that_is_killed_leaves_no_false_backup_and_the_next_one_goes_on(
-    backed_up: Settings, there: str
+    backed_up: Settings, there: str, tmp_path: Path
 ) -> None:
     contents = fill(backed_up, count=20)
     repository = Repository(backed_up)
     repository.prepare()
-    killed_once(lambda: next(repository.objects.list(there), None), take_with_a_short_journal, backed_up)
+    killed_once(
+        lambda: next(repository.objects.list(there), None), take_with_a_short_journal, backed_up, tmp_path
+    )
+    assert list(tmp_path.iterdir()) == [], "keys of objects lie in a file that nobody removes"
     for backup_id in repository.backup_ids(Store.MINIO):
         assert (
             differences(repository.manifest(Store.MINIO, backup_id).facts, take(backed_up).manifest.facts)
