@@ -5,6 +5,7 @@ with other settings or resources.
 Does not belong here: what any of them does.
 """
 
+import gc
 import warnings
 from collections.abc import Mapping
 
@@ -116,5 +117,8 @@ def _build(settings: Settings, resource_overrides: Mapping[str, object]) -> dg.D
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What the code server loads. Raises SettingsError when the environment cannot be used."""
-    return build_definitions(load_settings())
+    """What the code server and each run load. Raises SettingsError when the environment cannot be used."""
+    definitions = build_definitions(load_settings())
+    # What is there now stays: the garbage collector need not look at it again and again in every run.
+    gc.freeze()
+    return definitions
