@@ -133,11 +133,11 @@ class KafkaOffsets:
                     return _moment(message.timestamp()[1])
                 if message.error().code() == ConfluentError._PARTITION_EOF:
                     return None
-                reason = message.error().name()
+                reason = message.error().str()
                 if not message.error().retriable():
                     break
         except KafkaException as error:
-            reason = error.args[0].name()
+            reason = error.args[0].str()
         raise TransientError(
             f"Kafka at {self._settings.kafka_bootstrap} did not tell when offset {offset} of {topic}[{partition}] "
             f"arrived ({reason}). Trying again is safe."
