@@ -116,6 +116,7 @@ class IndexWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._writer.close()
         self._file.close()
 
     def add(self, row: IndexedObject) -> None:
