@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 
@@ -20,6 +21,7 @@ from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.automation.sensors import HOUR_TAG
 from wotr_pipeline.config import Settings
 from wotr_pipeline.definitions import INGEST_JOB, build_definitions
+from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.ledger import Ledger
 
@@ -61,8 +63,16 @@ def instance_of(environment: Mapping[str, str]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance of a data directory, so that the runs are in its UI.
 
     ``environment``: what ``wotr up`` left; variables that are set already win (dagster.yaml reads them).
+
+    Raises:
+        PermanentError: Dagster was never started there.
     """
     os.environ.update({name: value for name, value in environment.items() if name not in os.environ})
+    home = os.environ.get("DAGSTER_HOME")
+    if home is not None and not Path(home).is_dir():
+        raise PermanentError(
+            f"Dagster's home {home} is not there: it was never started. Start it with: wotr up"
+        )
     with dg.DagsterInstance.get() as instance:
         yield instance
 

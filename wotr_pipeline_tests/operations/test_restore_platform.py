@@ -293,7 +293,10 @@ def test_the_points_are_chosen_so_that_no_store_remembers_more_than_the_one_it_w
         return {store: manifest.backup_id for store, manifest in points(settings, None).items()}
 
     try:
+        verified(0, Store.MINIO)
         first = verified(1, Store.POSTGRES)
+        with pytest.raises(PermanentError, match="a ledger that is younger knows objects"):
+            points(settings, None)
         minio = verified(2, Store.MINIO)
         verified(3, Store.CLICKHOUSE)
         verified(4, Store.POSTGRES)

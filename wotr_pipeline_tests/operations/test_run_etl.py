@@ -1,13 +1,16 @@
 """One pass without the sensor: everything in Kafka is LOADED afterwards, through runs that Dagster knows."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from wotr_pipeline.automation.planning import plan_batches
 from wotr_pipeline.config import Settings
 from wotr_pipeline.definitions import INGEST_JOB
-from wotr_pipeline.operations.run_etl import run_etl
+from wotr_pipeline.operations.run_etl import instance_of, run_etl
+from wotr_pipeline.stores.errors import PermanentError
 from wotr_pipeline.stores.kafka_offsets import KafkaOffsets
 from wotr_pipeline.stores.ledger import Ledger
 from wotr_pipeline.stores.objects import ObjectStore
@@ -74,3 +77,11 @@ def test_a_raw_object_that_is_gone_fails_its_run_and_nothing_else(space: Setting
         assert done.failed_runs == 1
         assert not done.complete
     assert rows(space) == 3
+
+
+def test_where_dagster_was_never_started_it_says_what_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    with pytest.raises(PermanentError, match="Start it with: wotr up"), instance_of({}):
+        pass

@@ -39,11 +39,18 @@ def points(settings: Settings, at: datetime | None) -> dict[Store, Manifest]:
     """The backups that belong together, the newest whose state is not later than ``at``.
 
     Raises:
-        PermanentError: a store has none.
+        PermanentError: a store has none, or only backups that do not belong together.
     """
     repository = Repository(settings)
     minio = repository.newest(Store.MINIO, at, verified=True)
-    postgres = repository.newest(Store.POSTGRES, minio.taken_at, verified=True)
+    try:
+        postgres = repository.newest(Store.POSTGRES, minio.taken_at, verified=True)
+    except PermanentError as error:
+        raise PermanentError(
+            f"{error} {minio.backup_id} is of {minio.taken_at:%H:%M:%S}, and a ledger that is younger knows objects that "
+            "are not in it. Where the platform still runs, take all three again: clickhouse, postgres, minio. Where it is "
+            f"gone, restore each store by itself: {settings.runbook('runbook/restore.md')}"
+        ) from None
     found = {Store.POSTGRES: postgres, Store.MINIO: minio}
     try:
         found[Store.CLICKHOUSE] = repository.newest(Store.CLICKHOUSE, postgres.taken_at, verified=True)
