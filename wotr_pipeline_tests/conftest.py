@@ -236,7 +236,7 @@ def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
         with contextlib.suppress(Exception):
             topics.drop_topic(settings)
         with contextlib.suppress(Exception):
-            _administer(settings, f'DROP DATABASE "{name}" WITH (FORCE)')
+            administer(settings, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def new_ledger_space(platform: Settings) -> Iterator[Settings]:
         yield platform.model_copy(update={"postgres_db": name})
     finally:
         with contextlib.suppress(Exception):
-            _administer(platform, f'DROP DATABASE "{name}" WITH (FORCE)')
+            administer(platform, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -279,10 +279,11 @@ def object_client(settings: Settings) -> Any:
 
 def _create_database(settings: Settings, name: str, template: str = "template1") -> None:
     with contextlib.suppress(psycopg2.errors.DuplicateDatabase):
-        _administer(settings, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        administer(settings, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
 
 
-def _administer(settings: Settings, statement: str) -> None:
+def administer(settings: Settings, statement: str) -> None:
+    """One statement on the server, outside of any transaction and of any database of the tests."""
     connection = psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,

@@ -16,6 +16,7 @@ from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import Batch, PlannedRange
 from wotr_pipeline.stores.ledger import Ledger, LedgerWriter, LockLost, migrate
 from wotr_pipeline.stores.ledger_database import connect
+from wotr_pipeline_tests.conftest import administer
 
 _hours = itertools.count()
 
@@ -26,15 +27,11 @@ SHA256 = "0123456789abcdef" * 4
 def empty_database(platform: Settings) -> Iterator[Settings]:
     """A new database of no tables; gone afterwards."""
     settings = platform.model_copy(update={"postgres_db": f"ledger_{uuid.uuid4().hex[:12]}"})
-    administrator = connect(platform, "wotr tests", dedicated=True).execution_options(
-        isolation_level="AUTOCOMMIT"
-    )
-    with administrator.connect() as connection:
-        connection.execute(sa.text(f'CREATE DATABASE "{settings.postgres_db}"'))
-        try:
-            yield settings
-        finally:
-            connection.execute(sa.text(f'DROP DATABASE "{settings.postgres_db}" WITH (FORCE)'))
+    administer(settings, f'CREATE DATABASE "{settings.postgres_db}"')
+    try:
+        yield settings
+    finally:
+        administer(settings, f'DROP DATABASE "{settings.postgres_db}" WITH (FORCE)')
 
 
 @pytest.fixture
