@@ -192,8 +192,6 @@ class _Gathering(Generic[Item, Result]):
         self._work = work
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[list[Result]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        """The loop itself would let a task go that nobody holds."""
-        self._running = 0
         self._large = 0
 
     async def call(self, items: Sequence[Item]) -> list[Result]:
@@ -201,11 +199,8 @@ class _Gathering(Generic[Item, Result]):
         result: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, result))
         # One at a time, so that many gather; but a few do not wait for thousands.
-        if self._running <= self._large < CONNECTIONS // 2:
-            self._running += 1
-            task = asyncio.create_task(self._run())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) <= self._large < CONNECTIONS // 2:
+            self._tasks.add(asyncio.create_task(self._run()))
         return await result
 
     async def _run(self) -> None:
@@ -214,7 +209,7 @@ class _Gathering(Generic[Item, Result]):
                 await self._answer_those_who_wait()
         finally:
             # Here, not when the task is done: in between, a call would count on a task that looks no more.
-            self._running -= 1
+            self._tasks -= {asyncio.current_task()}
 
     async def _answer_those_who_wait(self) -> None:
         await asyncio.sleep(GATHERED_SECONDS)
