@@ -57,6 +57,8 @@ MEMORY, ROOM = "/dev/shm", 8 * 1024**3
 """Linux' file system in memory, and the room there must be in it for three sets of servers."""
 MIGRATED = f"wotr_migrated_{ScriptDirectory.from_config(alembic_config()).get_current_head()}"
 """A database with the ledger's tables; a space's database is a copy of it. Another version's is left alone."""
+EMPTY = "template1"
+"""What a database without any tables is a copy of."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -236,7 +238,7 @@ def new_space(servers: Platform, **changed: str) -> Iterator[Settings]:
         with contextlib.suppress(Exception):
             topics.drop_topic(settings)
         with contextlib.suppress(Exception):
-            administer(settings, f'DROP DATABASE "{name}" WITH (FORCE)')
+            _administer(settings, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -247,15 +249,15 @@ def ledger_space(platform: Settings) -> Iterator[Settings]:
 
 
 @contextlib.contextmanager
-def new_ledger_space(platform: Settings) -> Iterator[Settings]:
-    """What ``ledger_space`` is, for fixtures that keep it for longer than a test."""
+def new_ledger_space(platform: Settings, template: str = MIGRATED) -> Iterator[Settings]:
+    """What ``ledger_space`` is, for fixtures that keep it for longer than a test, or want no tables in it."""
     name = f"t{secrets.token_hex(5)}"
-    _create_database(platform, name, template=MIGRATED)
+    _create_database(platform, name, template)
     try:
         yield platform.model_copy(update={"postgres_db": name})
     finally:
         with contextlib.suppress(Exception):
-            administer(platform, f'DROP DATABASE "{name}" WITH (FORCE)')
+            _administer(platform, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -277,13 +279,12 @@ def object_client(settings: Settings) -> Any:
     return small_client(settings.minio_endpoint, settings.minio_access_key, secret, 5, 30)
 
 
-def _create_database(settings: Settings, name: str, template: str = "template1") -> None:
+def _create_database(settings: Settings, name: str, template: str = EMPTY) -> None:
     with contextlib.suppress(psycopg2.errors.DuplicateDatabase):
-        administer(settings, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        _administer(settings, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
 
 
-def administer(settings: Settings, statement: str) -> None:
-    """One statement on the server, outside of any transaction and of any database of the tests."""
+def _administer(settings: Settings, statement: str) -> None:
     connection = psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,

@@ -6,7 +6,7 @@ Tests keep apart by topic and by hour, so that none has to pay for a database.
 import itertools
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,36 +14,24 @@ import sqlalchemy as sa
 
 from wotr_pipeline.config import Settings
 from wotr_pipeline.stores.batch import Batch, PlannedRange
-from wotr_pipeline.stores.ledger import Ledger, LedgerWriter, LockLost, migrate
+from wotr_pipeline.stores.ledger import Ledger, LedgerWriter, LockLost
 from wotr_pipeline.stores.ledger_database import connect
-from wotr_pipeline_tests.conftest import administer
+from wotr_pipeline_tests.conftest import EMPTY, new_ledger_space
 
 _hours = itertools.count()
 
 SHA256 = "0123456789abcdef" * 4
 
 
-@contextmanager
-def empty_database(platform: Settings) -> Iterator[Settings]:
-    """A new database of no tables; gone afterwards."""
-    settings = platform.model_copy(update={"postgres_db": f"ledger_{uuid.uuid4().hex[:12]}"})
-    administer(settings, f'CREATE DATABASE "{settings.postgres_db}"')
-    try:
-        yield settings
-    finally:
-        administer(settings, f'DROP DATABASE "{settings.postgres_db}" WITH (FORCE)')
-
-
 @pytest.fixture
 def empty_ledger_settings(platform: Settings) -> Iterator[Settings]:
-    with empty_database(platform) as settings:
+    with new_ledger_space(platform, EMPTY) as settings:
         yield settings
 
 
 @pytest.fixture(scope="session")
 def ledger_settings(platform: Settings) -> Iterator[Settings]:
-    with empty_database(platform) as settings:
-        migrate(settings)
+    with new_ledger_space(platform) as settings:
         yield settings
 
 
